@@ -1,0 +1,72 @@
+//! PostgreSQL: the pool, the migrations, and the table of keys that every service reads.
+
+use std::str::FromStr as _;
+use std::time::Duration;
+
+use sqlx::migrate::Migrator;
+use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
+use tokio_util::sync::CancellationToken;
+
+use crate::auth::{ApiKey, Identity, KeyRing};
+use crate::config::ConfigError;
+use crate::retry;
+
+/// The schema, forward only. Several processes may apply it at once: it runs under a lock.
+pub static MIGRATOR: Migrator = sqlx::migrate!();
+
+/// Connections of one service; three services and a few tools fit under PostgreSQL's default of 100.
+const CONNECTIONS_MAX: u32 = 16;
+/// How long a request waits for a connection before it is told that the database is away.
+const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(2);
+/// How often the keys are read again, so that a new or revoked one counts everywhere soon.
+const KEYS_INTERVAL: Duration = Duration::from_millis(1_500);
+
+/// A pool that connects when it is first used: a service starts while its database is away.
+pub fn pool(url: &str, application: &str) -> Result<PgPool, ConfigError> {
+    let options = PgConnectOptions::from_str(url)
+        .map_err(|error| ConfigError::Bad("DATABASE_URL", error.to_string()))?
+        .application_name(application)
+        // A statement that takes longer is stuck behind a lock; its caller has given up.
+        .options([("statement_timeout", "20s"), ("lock_timeout", "10s")]);
+    Ok(PgPoolOptions::new().max_connections(CONNECTIONS_MAX).acquire_timeout(ACQUIRE_TIMEOUT).connect_lazy_with(options))
+}
+
+/// Applies the schema, trying until the database is there; false when told to stop first.
+pub async fn migrate(pool: &PgPool, stop: &CancellationToken) -> bool {
+    let apply = || async { MIGRATOR.run(pool).await };
+    retry::until_ok("database schema", stop, apply).await.is_some()
+}
+
+/// Keeps the ring as the table of keys is. The first reading is what lets keys of the table in.
+pub async fn follow_keys(pool: PgPool, ring: KeyRing, stop: CancellationToken) {
+    loop {
+        let Some(keys) = retry::until_ok("keys", &stop, || keys(&pool)).await else { return };
+        ring.replace(keys);
+        if tokio::time::timeout(KEYS_INTERVAL, stop.cancelled()).await.is_ok() {
+            return;
+        }
+    }
+}
+
+async fn keys(pool: &PgPool) -> Result<Vec<ApiKey>, sqlx::Error> {
+    let rows = sqlx::query!(
+        "select key_id, principal, secret_sha256, scopes, account, user_id, expires_at
+         from api_keys where revoked_at is null"
+    )
+    .fetch_all(pool)
+    .await?;
+    let bad = |error: crate::domain::Invalid| sqlx::Error::Decode(Box::new(error));
+    rows.into_iter()
+        .map(|row| {
+            let scopes = row.scopes.iter().map(|scope| scope.parse()).collect::<Result<_, _>>().map_err(bad)?;
+            let account = row.account.map(TryInto::try_into).transpose().map_err(bad)?;
+            let user = row.user_id.map(TryInto::try_into).transpose().map_err(bad)?;
+            let identity = Identity { key_id: row.key_id, principal: row.principal, scopes, account, user };
+            let secret_sha256 = row
+                .secret_sha256
+                .try_into()
+                .map_err(|_| bad(crate::domain::Invalid("a hash of another length".to_owned())))?;
+            Ok(ApiKey { identity: identity.into(), secret_sha256, expires_at: row.expires_at })
+        })
+        .collect()
+}

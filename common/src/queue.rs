@@ -1,0 +1,322 @@
+//! RabbitMQ: confirmed publishing and batched consuming, each on a long-lived connection of its own.
+//!
+//! A publish has succeeded only when the broker confirmed it and returned nothing. Anything else is *unknown*:
+//! the message may be delivered later, so the caller repeats it under the same id. A delivery is acknowledged
+//! only after its batch was handled; until then it is the broker's.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use futures_util::StreamExt as _;
+use lapin::message::Delivery;
+use lapin::options::{
+    BasicAckOptions, BasicConsumeOptions, BasicPublishOptions, BasicQosOptions, ConfirmSelectOptions,
+    QueueDeclareOptions,
+};
+use lapin::types::FieldTable;
+use lapin::{BasicProperties, Channel, Confirmation, Connection, ConnectionProperties};
+use tokio::sync::{Semaphore, watch};
+use tokio_util::sync::CancellationToken;
+
+use crate::message::{Body, Envelope};
+use crate::retry::{self, Pauses};
+use crate::service::{Lifecycle, Ready};
+use crate::topology::Stream;
+
+/// No publish takes longer; then its outcome is unknown.
+pub const PUBLISH_DEADLINE: Duration = Duration::from_secs(2);
+/// Opening a connection and declaring what is needed.
+const CONNECT_DEADLINE: Duration = Duration::from_secs(5);
+/// Messages on their way to a confirm; more wait, and are refused at the deadline.
+const IN_FLIGHT_MAX: usize = 1_024;
+/// Confirm channels; the broker slows a single one down at a few dozen unconfirmed messages.
+const PUBLISH_CHANNELS: usize = 4;
+/// Deliveries held at once, and so the largest batch.
+const PREFETCH: u16 = 256;
+/// A batch that can't be handled is given back after this, well before the broker's own limit of 30 minutes.
+const HOLD_MAX: Duration = Duration::from_secs(10 * 60);
+/// How often a connection is looked at, beside its own events.
+const WATCH_INTERVAL: Duration = Duration::from_millis(100);
+/// How often the parking queue is counted.
+const PARKED_INTERVAL: Duration = Duration::from_secs(15);
+
+/// Persistent: survives a restart of the broker.
+const DELIVERY_MODE_PERSISTENT: u8 = 2;
+
+/// The message may or may not have reached the queue.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum PublishError {
+    /// There is no connection to the broker now.
+    #[error("the message broker is not reachable")]
+    Unreachable,
+    /// No confirm came in time.
+    #[error("the message broker did not confirm in time")]
+    Late,
+    /// The broker refused or returned a message on the channel.
+    #[error("the message broker refused the message")]
+    Refused,
+}
+
+/// Publishes to one stream. Clones share the connection.
+#[derive(Clone)]
+pub struct Publisher {
+    stream: Arc<Stream>,
+    live: watch::Receiver<Option<Arc<Live>>>,
+    in_flight: Arc<Semaphore>,
+}
+
+/// A connection that works, as far as is known.
+struct Live {
+    channels: Vec<Channel>,
+    next: AtomicUsize,
+    /// Fires when a return or a refusal was seen: confirms can no longer be told apart.
+    poisoned: CancellationToken,
+}
+
+impl Publisher {
+    /// Starts to keep a connection; `ready` tells whether it works.
+    pub fn start(url: String, stream: Stream, ready: Ready, lifecycle: &Lifecycle) -> Self {
+        let (sender, live) = watch::channel(None);
+        let stream = Arc::new(stream);
+        let supervisor = keep_publishing(url, stream.clone(), sender, ready, lifecycle.stop().clone());
+        lifecycle.spawn("publisher", supervisor);
+        Self { stream, live, in_flight: Arc::new(Semaphore::new(IN_FLIGHT_MAX)) }
+    }
+
+    /// Returns when the broker has the message on disk.
+    pub async fn publish<B: Body>(&self, envelope: &Envelope<B>) -> Result<(), PublishError> {
+        let started = Instant::now();
+        let outcome = match tokio::time::timeout(PUBLISH_DEADLINE, self.send(envelope)).await {
+            Ok(outcome) => outcome,
+            Err(_) => Err(PublishError::Late),
+        };
+        let label = if outcome.is_ok() { "confirmed" } else { "unknown" };
+        metrics::histogram!("pipeline_publish_confirm_seconds", "queue" => B::TYPE, "outcome" => label)
+            .record(started.elapsed());
+        outcome
+    }
+
+    async fn send<B: Body>(&self, envelope: &Envelope<B>) -> Result<(), PublishError> {
+        let live = self.live.borrow().clone().ok_or(PublishError::Unreachable)?;
+        let payload = serde_json::to_vec(envelope).map_err(|_| PublishError::Refused)?;
+        let _permit = self.in_flight.acquire().await.map_err(|_| PublishError::Unreachable)?;
+        let channel = &live.channels[live.next.fetch_add(1, Ordering::Relaxed) % live.channels.len()];
+        let properties = BasicProperties::default()
+            .with_delivery_mode(DELIVERY_MODE_PERSISTENT)
+            .with_content_type("application/json".into())
+            .with_message_id(envelope.message_id.to_string().into())
+            .with_type(B::TYPE.into());
+        let name = self.stream.name.as_str();
+        let options = BasicPublishOptions { mandatory: true, ..BasicPublishOptions::default() };
+        let confirmed = async {
+            let confirm = channel.basic_publish(name.into(), name.into(), options, &payload, properties).await?;
+            confirm.await
+        };
+        tokio::select! {
+            confirmation = confirmed => match confirmation {
+                Ok(Confirmation::Ack(None)) => Ok(()),
+                Ok(_) => {
+                    live.poisoned.cancel();
+                    Err(PublishError::Refused)
+                }
+                Err(_) => Err(PublishError::Unreachable),
+            },
+            // Another message on this connection came back: whose confirm is whose can't be told any more.
+            () = live.poisoned.cancelled() => Err(PublishError::Refused),
+        }
+    }
+}
+
+async fn keep_publishing(
+    url: String,
+    stream: Arc<Stream>,
+    live: watch::Sender<Option<Arc<Live>>>,
+    ready: Ready,
+    stop: CancellationToken,
+) {
+    loop {
+        let connect = || open_for_publishing(&url, &stream);
+        let Some((connection, opened)) = retry::until_ok("publishing connection", &stop, connect).await else { return };
+        let poisoned = opened.poisoned.clone();
+        live.send_replace(Some(Arc::new(opened)));
+        let usable = || connection.status().connected() && !connection.status().blocked();
+        loop {
+            ready.set(usable());
+            if !connection.status().connected() || poisoned.is_cancelled() {
+                break;
+            }
+            tokio::select! {
+                () = tokio::time::sleep(WATCH_INTERVAL) => {}
+                () = poisoned.cancelled() => {}
+                () = stop.cancelled() => {
+                    // Requests under way still need their confirms: wait until nobody can publish any more.
+                    live.closed().await;
+                    return close(&connection).await;
+                }
+            }
+        }
+        ready.set(false);
+        live.send_replace(None);
+        tracing::warn!(poisoned = poisoned.is_cancelled(), "publishing connection lost, opening another");
+    }
+}
+
+async fn open_for_publishing(url: &str, stream: &Stream) -> lapin::Result<(Connection, Live)> {
+    let connection = connect(url, "publisher").await?;
+    let mut channels = Vec::with_capacity(PUBLISH_CHANNELS);
+    for _ in 0..PUBLISH_CHANNELS {
+        let channel = connection.create_channel().await?;
+        channel.confirm_select(ConfirmSelectOptions::default()).await?;
+        channels.push(channel);
+    }
+    stream.declare(&channels[0]).await?;
+    Ok((connection, Live { channels, next: AtomicUsize::new(0), poisoned: CancellationToken::new() }))
+}
+
+async fn connect(url: &str, name: &str) -> lapin::Result<Connection> {
+    let properties = ConnectionProperties::default().with_connection_name(name.into());
+    let opening = Connection::connect(url, properties);
+    match tokio::time::timeout(CONNECT_DEADLINE, opening).await {
+        Ok(outcome) => outcome,
+        Err(_) => Err(lapin::ErrorKind::IOError(Arc::new(std::io::ErrorKind::TimedOut.into())).into()),
+    }
+}
+
+async fn close(connection: &Connection) {
+    let _ = tokio::time::timeout(Duration::from_secs(1), connection.close(200, "bye".into())).await;
+}
+
+/// The bodies of a batch, in the queue's order.
+pub type Batch = Arc<Vec<Vec<u8>>>;
+
+/// Consumes one stream.
+pub struct Consumer {
+    /// RabbitMQ.
+    pub url: String,
+    /// What to consume.
+    pub stream: Stream,
+    /// Whether deliveries can arrive.
+    pub ready: Ready,
+}
+
+impl Consumer {
+    /// Hands batches of bodies to `handle`, in the queue's order, until told to stop. A batch is what is ready,
+    /// without waiting for more. `handle` is called again with the same batch until it succeeds, so it must be
+    /// idempotent; what can't be read must not make it fail.
+    pub async fn run<E, F>(self, stop: CancellationToken, mut handle: impl FnMut(Batch) -> F)
+    where
+        E: std::fmt::Display,
+        F: Future<Output = Result<(), E>>,
+    {
+        while !stop.is_cancelled() {
+            let open = || open_for_consuming(&self.url, &self.stream);
+            let Some((connection, channel, deliveries)) = retry::until_ok("consumer", &stop, open).await else { return };
+            self.ready.set(true);
+            let batches = deliveries.ready_chunks(usize::from(PREFETCH));
+            self.consume(&connection, &channel, batches, &stop, &mut handle).await;
+            self.ready.set(false);
+            close(&connection).await;
+        }
+    }
+
+    async fn consume<E, F>(
+        &self,
+        connection: &Connection,
+        channel: &Channel,
+        mut batches: impl futures_util::Stream<Item = Vec<lapin::Result<Delivery>>> + Unpin,
+        stop: &CancellationToken,
+        handle: &mut impl FnMut(Batch) -> F,
+    ) where
+        E: std::fmt::Display,
+        F: Future<Output = Result<(), E>>,
+    {
+        let mut counted = Instant::now();
+        self.count_parked(channel).await;
+        loop {
+            let batch = tokio::select! {
+                batch = batches.next() => batch,
+                () = stop.cancelled() => return,
+                () = tokio::time::sleep(PARKED_INTERVAL) => Some(Vec::new()),
+            };
+            if counted.elapsed() >= PARKED_INTERVAL {
+                counted = Instant::now();
+                self.count_parked(channel).await;
+            }
+            let Some(batch) = batch else {
+                return tracing::warn!(queue = self.stream.name, "consumer ended by the broker, opening another");
+            };
+            let (mut bodies, mut last_tag, mut broken) = (Vec::with_capacity(batch.len()), 0, false);
+            for delivery in batch {
+                match delivery {
+                    Ok(Delivery { data, delivery_tag, .. }) => {
+                        bodies.push(data);
+                        last_tag = delivery_tag;
+                    }
+                    Err(_) => broken = true,
+                }
+            }
+            if !bodies.is_empty() && !self.handled(connection, channel, bodies, last_tag, stop, handle).await {
+                return;
+            }
+            if broken {
+                return tracing::warn!(queue = self.stream.name, "consumer connection lost, opening another");
+            }
+        }
+    }
+
+    /// Handles one batch and acknowledges it; false where the connection is to be opened anew.
+    async fn handled<E, F>(
+        &self,
+        connection: &Connection,
+        channel: &Channel,
+        bodies: Vec<Vec<u8>>,
+        last_tag: u64,
+        stop: &CancellationToken,
+        handle: &mut impl FnMut(Batch) -> F,
+    ) -> bool
+    where
+        E: std::fmt::Display,
+        F: Future<Output = Result<(), E>>,
+    {
+        let started = Instant::now();
+        let batch = Arc::new(bodies);
+        let mut pauses = Pauses::default();
+        while let Err(error) = handle(batch.clone()).await {
+            tracing::warn!(queue = self.stream.name, error = %error, messages = batch.len(), "batch not handled");
+            self.ready.set(false);
+            if stop.is_cancelled() || started.elapsed() > HOLD_MAX || !connection.status().connected() {
+                return false;
+            }
+            tokio::select! {
+                () = pauses.wait() => {}
+                () = stop.cancelled() => return false,
+            }
+        }
+        self.ready.set(true);
+        let acknowledged = channel.basic_ack(last_tag, BasicAckOptions { multiple: true });
+        let acknowledged = tokio::time::timeout(CONNECT_DEADLINE, acknowledged).await;
+        // Not acknowledged: the batch comes again and changes nothing.
+        matches!(acknowledged, Ok(Ok(())))
+    }
+
+    async fn count_parked(&self, channel: &Channel) {
+        let options = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::default() };
+        let declared = channel.queue_declare(self.stream.parked.as_str().into(), options, FieldTable::default());
+        if let Ok(Ok(queue)) = tokio::time::timeout(CONNECT_DEADLINE, declared).await {
+            let queue_name = self.stream.parked.clone();
+            metrics::gauge!("pipeline_parked_messages", "queue" => queue_name).set(f64::from(queue.message_count()));
+        }
+    }
+}
+
+async fn open_for_consuming(url: &str, stream: &Stream) -> lapin::Result<(Connection, Channel, lapin::Consumer)> {
+    let connection = connect(url, "consumer").await?;
+    let channel = connection.create_channel().await?;
+    stream.declare(&channel).await?;
+    channel.basic_qos(PREFETCH, BasicQosOptions::default()).await?;
+    let options = BasicConsumeOptions::default();
+    let consumer = channel.basic_consume(stream.name.as_str().into(), "".into(), options, FieldTable::default());
+    Ok((connection, channel.clone(), consumer.await?))
+}

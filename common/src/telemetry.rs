@@ -1,0 +1,44 @@
+//! Logs and metrics of a process.
+//!
+//! Metrics are `pipeline_<noun>_<unit>` in base units; every histogram has the same buckets, from 0.5 ms to 10 s.
+
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
+use tracing_subscriber::EnvFilter;
+
+const BUCKETS_SECONDS: [f64; 15] =
+    [0.0005, 0.001, 0.002, 0.004, 0.008, 0.016, 0.032, 0.064, 0.128, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
+
+/// Samples of histograms are kept until they are folded; this is how often.
+pub const UPKEEP_INTERVAL: Duration = Duration::from_secs(5);
+
+/// Starts logging to standard error: readable lines on a terminal, JSON where `LOG_FORMAT=json`. `RUST_LOG` overrides
+/// the default filter.
+pub fn start_logs(default_filter: &str) {
+    use std::io::IsTerminal as _;
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(default_filter));
+    let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    // A second start in one process (tests) keeps the first; there is nothing to do about it.
+    let _ = if std::env::var("LOG_FORMAT").is_ok_and(|format| format == "json") {
+        logs.json().flatten_event(true).try_init()
+    } else {
+        logs.with_ansi(std::io::stderr().is_terminal()).compact().try_init()
+    };
+}
+
+/// The process's metrics, installed at the first call.
+pub fn metrics() -> &'static PrometheusHandle {
+    static HANDLE: OnceLock<PrometheusHandle> = OnceLock::new();
+    HANDLE.get_or_init(|| {
+        let recorder = PrometheusBuilder::new()
+            .set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), &BUCKETS_SECONDS)
+            .map(PrometheusBuilder::build_recorder);
+        let Ok(recorder) = recorder else { unreachable!("the list of buckets is not empty") };
+        let handle = recorder.handle();
+        // Fails only where another recorder was installed before, which then stays in charge.
+        let _ = metrics::set_global_recorder(recorder);
+        handle
+    })
+}

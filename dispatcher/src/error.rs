@@ -1,0 +1,64 @@
+//! Why the dispatcher refuses a request.
+
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use common::error::{FieldError, Problem};
+
+/// Everything its endpoints refuse.
+#[derive(Debug)]
+pub(crate) enum Error {
+    /// The request itself, the key or the scope.
+    Request(Problem),
+    /// Fields at fault.
+    Invalid(Vec<FieldError>),
+    /// The key is bound to no account.
+    NoAccount,
+    /// No such signal, account.
+    NotFound(String),
+    /// The signal is in another state than the request needs.
+    Conflict(&'static str, String),
+    /// The database is away or slow.
+    Database(sqlx::Error),
+    /// The broker did not confirm.
+    Publish(common::queue::PublishError),
+}
+
+impl From<Problem> for Error {
+    fn from(problem: Problem) -> Self {
+        Self::Request(problem)
+    }
+}
+
+impl From<FieldError> for Error {
+    fn from(error: FieldError) -> Self {
+        Self::Invalid(vec![error])
+    }
+}
+
+impl From<sqlx::Error> for Error {
+    fn from(error: sqlx::Error) -> Self {
+        Self::Database(error)
+    }
+}
+
+impl IntoResponse for Error {
+    fn into_response(self) -> Response {
+        match self {
+            Self::Request(problem) => problem,
+            Self::Invalid(errors) => Problem::invalid(errors),
+            Self::NoAccount => Problem::new(
+                StatusCode::FORBIDDEN,
+                "key_without_account",
+                "a terminal's key must be bound to an account; this one is not",
+            ),
+            Self::NotFound(what) => Problem::not_found(what),
+            Self::Conflict(code, detail) => Problem::new(StatusCode::CONFLICT, code, detail),
+            Self::Database(error) => {
+                tracing::warn!(%error, "a request failed at the database");
+                Problem::unavailable("database_unavailable", "the database can't be used now; try again")
+            }
+            Self::Publish(error) => Problem::unavailable("broker_unavailable", format!("{error}; try again")),
+        }
+        .into_response()
+    }
+}

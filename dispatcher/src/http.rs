@@ -1,0 +1,38 @@
+//! The dispatcher's endpoints: for terminals, for readers, for operators.
+
+mod operate;
+mod read;
+mod terminal;
+
+use common::auth::Scope;
+use common::domain::AccountName;
+use common::http::Caller;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use crate::Api;
+use crate::error::Error;
+
+pub(crate) use terminal::Polls;
+
+pub(crate) fn routes(api: Api) -> OpenApiRouter {
+    OpenApiRouter::new()
+        .routes(routes!(terminal::pending))
+        .routes(routes!(terminal::unresolved))
+        .routes(routes!(terminal::confirm))
+        .routes(routes!(terminal::update))
+        .routes(routes!(read::signals))
+        .routes(routes!(read::signal))
+        .routes(routes!(read::trades))
+        .routes(routes!(read::trades_history))
+        .routes(routes!(operate::cancel))
+        .routes(routes!(operate::resolve))
+        .routes(routes!(operate::control, operate::set_control))
+        .routes(routes!(operate::risk, operate::set_risk))
+        .with_state(api)
+}
+
+/// The account that a terminal's key is bound to.
+fn terminal_account(caller: &Caller) -> Result<&AccountName, Error> {
+    caller.allow(Scope::Terminal)?.account.as_ref().ok_or(Error::NoAccount)
+}

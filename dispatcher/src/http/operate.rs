@@ -1,0 +1,265 @@
+//! What an operator decides: modes, limits, and the fate of single signals.
+
+use std::sync::Arc;
+
+use axum::extract::State;
+use common::auth::Scope;
+use common::domain::{AccountName, Mode, Volume, decimal};
+use common::error::{FieldError, Problem};
+use common::http::{Caller, Json, Path, Query, RequestId};
+use rust_decimal::Decimal;
+use serde::{Deserialize, Serialize};
+use time::OffsetDateTime;
+use utoipa::{IntoParams, ToSchema};
+use uuid::Uuid;
+
+use super::read::find;
+use crate::Dispatcher;
+use crate::error::Error;
+use crate::life;
+use crate::store::account::{self, ControlRow};
+use crate::store::{claim, operate};
+use crate::wake::Changed;
+
+/// A signal's state after a decision.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct Decided {
+    signal_id: Uuid,
+    state: &'static str,
+}
+
+async fn commit(
+    dispatcher: &Dispatcher,
+    mut transaction: sqlx::Transaction<'_, sqlx::Postgres>,
+    account: String,
+) -> Result<(), Error> {
+    let changed = Changed::from([account]);
+    dispatcher.tell_others(&mut transaction, &changed).await?;
+    transaction.commit().await?;
+    dispatcher.wake.wake_all(&changed);
+    Ok(())
+}
+
+/// Withdraws a signal that was not handed out yet.
+#[utoipa::path(post, path = "/api/signals/{id}/cancel", tag = "signals",
+    params(("id" = String, Path, description = "signal_id or number")), responses(
+    (status = 200, body = Decided), (status = 401, body = Problem), (status = 403, body = Problem),
+    (status = 404, body = Problem), (status = 409, body = Problem), (status = 503, body = Problem)))]
+pub(crate) async fn cancel(
+    State(dispatcher): State<Arc<Dispatcher>>,
+    caller: Caller,
+    Path(id): Path<String>,
+) -> Result<axum::Json<Decided>, Error> {
+    let principal = &caller.allow(Scope::Operate)?.principal;
+    let signal = find(&dispatcher, &id).await?;
+    let now = dispatcher.clock.now();
+    let mut transaction = dispatcher.pool.begin().await?;
+    let message = format!("cancelled by {principal}");
+    if !operate::end(&mut transaction, signal.id, "cancelled", "cancelled", &message, now).await? {
+        let detail = format!("the signal is {}, not pending: it can't be withdrawn any more", signal.state);
+        return Err(Error::Conflict("not_pending", detail));
+    }
+    commit(&dispatcher, transaction, signal.account).await?;
+    metrics::counter!("pipeline_signals_ended_total", "state" => "cancelled").increment(1);
+    Ok(axum::Json(Decided { signal_id: signal.signal_id, state: "cancelled" }))
+}
+
+/// An operator's word on a signal with an unknown outcome.
+#[derive(Deserialize, ToSchema)]
+pub(crate) struct Resolution {
+    /// `executed`, `failed`, or `retry` (only where it is certain that nothing was sent).
+    outcome: String,
+    /// How this is known.
+    message: Option<String>,
+}
+
+/// Decides the fate of a signal whose outcome is unknown.
+#[utoipa::path(post, path = "/api/signals/{id}/resolve", tag = "signals", request_body = Resolution,
+    params(("id" = String, Path, description = "signal_id or number")), responses(
+    (status = 200, body = Decided), (status = 400, body = Problem), (status = 401, body = Problem),
+    (status = 403, body = Problem), (status = 404, body = Problem), (status = 409, body = Problem),
+    (status = 413, body = Problem), (status = 422, body = Problem), (status = 503, body = Problem)))]
+pub(crate) async fn resolve(
+    State(dispatcher): State<Arc<Dispatcher>>,
+    caller: Caller,
+    Path(id): Path<String>,
+    Json(resolution): Json<Resolution>,
+) -> Result<axum::Json<Decided>, Error> {
+    let principal = &caller.allow(Scope::Operate)?.principal;
+    if !matches!(&*resolution.outcome, "executed" | "failed" | "retry") {
+        return Err(FieldError::new("outcome", "one of executed, failed, retry").into());
+    }
+    let found = find(&dispatcher, &id).await?;
+    let now = dispatcher.clock.now();
+    let mut transaction = dispatcher.pool.begin().await?;
+    let signal = claim::lock_signal(&mut transaction, &found.account, Some(found.signal_id), None).await?;
+    let signal = signal.ok_or_else(|| Error::NotFound(format!("no signal {id}")))?;
+    if signal.state != "unknown" {
+        let detail = format!("the signal is {}, not unknown: there is nothing to resolve", signal.state);
+        return Err(Error::Conflict("not_unknown", detail));
+    }
+    let state = match &*resolution.outcome {
+        "executed" => "executed",
+        "failed" => "failed",
+        _ if signal.expires_at.is_some_and(|expiry| expiry <= now) => "expired",
+        _ => "pending",
+    };
+    let message = format!("{principal}: {}", resolution.message.as_deref().unwrap_or("no reason given"));
+    let code = if state == "expired" { life::expired().code } else { "resolved" };
+    operate::set_state(&mut transaction, signal.signal_id, state, Some(code), Some(&message), now).await?;
+    commit(&dispatcher, transaction, signal.account).await?;
+    Ok(axum::Json(Decided { signal_id: signal.signal_id, state }))
+}
+
+/// Which account.
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct OfAccount {
+    /// `main` by default.
+    account: Option<String>,
+}
+
+/// What an account may do.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct Control {
+    account: String,
+    /// `active`, `reducing`, `halted`.
+    mode: String,
+    reason: Option<String>,
+    #[serde(with = "time::serde::rfc3339::option")]
+    changed_at: Option<OffsetDateTime>,
+}
+
+impl From<ControlRow> for Control {
+    fn from(row: ControlRow) -> Self {
+        Self { account: row.account, mode: row.mode, reason: row.mode_reason, changed_at: row.mode_changed_at }
+    }
+}
+
+fn unknown_account(account: &str) -> Error {
+    Error::NotFound(format!("no account {account}; it exists once a terminal's key is bound to it"))
+}
+
+/// Reads an account's mode.
+#[utoipa::path(get, path = "/api/control", tag = "control", params(OfAccount), responses(
+    (status = 200, body = Control), (status = 401, body = Problem), (status = 403, body = Problem),
+    (status = 404, body = Problem), (status = 503, body = Problem)))]
+pub(crate) async fn control(
+    State(dispatcher): State<Arc<Dispatcher>>,
+    caller: Caller,
+    Query(of): Query<OfAccount>,
+) -> Result<axum::Json<Control>, Error> {
+    caller.allow(Scope::Operate)?;
+    let account = of.account.unwrap_or_else(|| AccountName::main().into());
+    let row = account::control(&mut *dispatcher.pool.acquire().await?, &account).await?;
+    row.map(|row| axum::Json(row.into())).ok_or_else(|| unknown_account(&account))
+}
+
+/// A change of mode.
+#[derive(Deserialize, ToSchema)]
+pub(crate) struct SetControl {
+    /// `main` by default.
+    account: Option<String>,
+    /// `active`, `reducing`, `halted`.
+    mode: String,
+    reason: Option<String>,
+}
+
+/// Switches an account's mode; it counts from the next claim on, also for what is queued.
+#[utoipa::path(post, path = "/api/control", tag = "control", request_body = SetControl, responses(
+    (status = 200, body = Control), (status = 400, body = Problem), (status = 401, body = Problem),
+    (status = 403, body = Problem), (status = 404, body = Problem), (status = 413, body = Problem),
+    (status = 422, body = Problem), (status = 503, body = Problem)))]
+pub(crate) async fn set_control(
+    State(dispatcher): State<Arc<Dispatcher>>,
+    caller: Caller,
+    RequestId(request_id): RequestId,
+    Json(set): Json<SetControl>,
+) -> Result<axum::Json<Control>, Error> {
+    let principal = &caller.allow(Scope::Operate)?.principal;
+    let mode: Mode = set.mode.parse().map_err(|error| FieldError::new("mode", format!("{error}")))?;
+    let account = set.account.unwrap_or_else(|| AccountName::main().into());
+    let now = dispatcher.clock.now();
+    let mut transaction = dispatcher.pool.begin().await?;
+    let Some((rules, _)) = account::lock(&mut transaction, &account).await? else {
+        return Err(unknown_account(&account));
+    };
+    account::set_mode(&mut transaction, &account, mode.as_str(), set.reason.as_deref(), now).await?;
+    if let Some(reason) = life::gate(common::domain::Action::Buy, None, &life::Rules { mode, ..rules }) {
+        operate::reject_openings(&mut transaction, &account, reason.code, &reason.message, now).await?;
+    }
+    let row = account::control(&mut transaction, &account).await?;
+    commit(&dispatcher, transaction, account.clone()).await?;
+    tracing::info!(account, mode = mode.as_str(), principal, request.id = %request_id, "mode changed");
+    row.map(|row| axum::Json(row.into())).ok_or_else(|| unknown_account(&account))
+}
+
+/// The limits of an account. All fields are written; an unknown one is refused rather than ignored.
+#[derive(Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Risk {
+    /// The most lots of one order.
+    #[serde(deserialize_with = "decimal::required")]
+    volume_max: Decimal,
+    /// Lots of a signal that names none.
+    #[serde(deserialize_with = "decimal::required")]
+    default_volume: Decimal,
+    /// Life of openings and changes that name none, 1 to 86400.
+    signal_ttl_seconds: i32,
+}
+
+impl From<&life::Rules> for Risk {
+    fn from(rules: &life::Rules) -> Self {
+        Self {
+            volume_max: rules.volume_max.get(),
+            default_volume: rules.default_volume.get(),
+            signal_ttl_seconds: rules.signal_ttl_seconds,
+        }
+    }
+}
+
+/// Reads an account's limits.
+#[utoipa::path(get, path = "/api/accounts/{account}/risk", tag = "control", params(("account" = String, Path)),
+    responses((status = 200, body = Risk), (status = 401, body = Problem), (status = 403, body = Problem),
+    (status = 404, body = Problem), (status = 503, body = Problem)))]
+pub(crate) async fn risk(
+    State(dispatcher): State<Arc<Dispatcher>>,
+    caller: Caller,
+    Path(account): Path<String>,
+) -> Result<axum::Json<Risk>, Error> {
+    caller.allow(Scope::Operate)?;
+    let rules = account::rules(&mut *dispatcher.pool.acquire().await?, &account).await?;
+    rules.map(|rules| axum::Json(Risk::from(&rules))).ok_or_else(|| unknown_account(&account))
+}
+
+/// Writes an account's limits.
+#[utoipa::path(put, path = "/api/accounts/{account}/risk", tag = "control", params(("account" = String, Path)),
+    request_body = Risk, responses((status = 200, body = Risk), (status = 400, body = Problem),
+    (status = 401, body = Problem), (status = 403, body = Problem), (status = 404, body = Problem),
+    (status = 413, body = Problem), (status = 422, body = Problem), (status = 503, body = Problem)))]
+pub(crate) async fn set_risk(
+    State(dispatcher): State<Arc<Dispatcher>>,
+    caller: Caller,
+    RequestId(request_id): RequestId,
+    Path(account): Path<String>,
+    Json(risk): Json<Risk>,
+) -> Result<axum::Json<Risk>, Error> {
+    let principal = &caller.allow(Scope::Operate)?.principal;
+    let bounded = |field: &str, value: Decimal| {
+        Volume::try_from(value).map_err(|error| FieldError::new(field, error.to_string()))
+    };
+    let (volume_max, default_volume) =
+        (bounded("volume_max", risk.volume_max)?, bounded("default_volume", risk.default_volume)?);
+    if !(1..=86_400).contains(&risk.signal_ttl_seconds) {
+        return Err(FieldError::new("signal_ttl_seconds", "is from 1 to 86400").into());
+    }
+    let mut transaction = dispatcher.pool.begin().await?;
+    let Some((rules, _)) = account::lock(&mut transaction, &account).await? else {
+        return Err(unknown_account(&account));
+    };
+    let rules = life::Rules { volume_max, default_volume, signal_ttl_seconds: risk.signal_ttl_seconds, ..rules };
+    account::set_rules(&mut transaction, &account, &rules).await?;
+    commit(&dispatcher, transaction, account.clone()).await?;
+    tracing::info!(account, principal, request.id = %request_id, "limits changed");
+    Ok(axum::Json(Risk::from(&rules)))
+}

@@ -1,0 +1,466 @@
+//! What an account's terminal asks and tells.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use axum::extract::State;
+use axum::http::{HeaderName, header};
+use axum::response::IntoResponse;
+use common::domain::{Cents, decimal};
+use common::error::{FieldError, Problem};
+use common::http::{Caller, Json, Query, RequestId};
+use common::message::{AccountUpdated, Body as _, Envelope};
+use rust_decimal::Decimal;
+use serde::{Deserialize, Serialize};
+use time::OffsetDateTime;
+use utoipa::{IntoParams, ToSchema};
+use uuid::Uuid;
+
+use super::terminal_account;
+use crate::Dispatcher;
+use crate::confirmation::Confirmation;
+use crate::error::Error;
+use crate::life::{LEASE, PROTOCOL};
+use crate::store::claim::{self, Claimant, HandedOut, Unresolved};
+use crate::store::{account, report};
+use crate::wake::Changed;
+
+/// The longest a poll is held; below what proxies and the terminal's own timeouts cut.
+const WAIT_MAX: Duration = Duration::from_secs(25);
+/// The most signals of one poll.
+const LIMIT_MAX: usize = 100;
+/// A terminal's poll is written down at most this often.
+const POLL_NOTE_INTERVAL: Duration = Duration::from_secs(10);
+const ACCOUNT_MODE: HeaderName = HeaderName::from_static("x-account-mode");
+const NO_STORE: (HeaderName, &str) = (header::CACHE_CONTROL, "no-store");
+
+/// When each installation's last poll was written down.
+#[derive(Default)]
+pub(crate) struct Polls(Mutex<HashMap<(String, String, i16), Instant>>);
+
+impl Polls {
+    /// Whether it is time to write this one down.
+    fn due(&self, account: &str, terminal: &str, protocol: i16) -> bool {
+        let mut polls = self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        // Installations come and go; what is old is written down anew anyway.
+        if polls.len() > 10_000 {
+            polls.retain(|_, noted| noted.elapsed() < POLL_NOTE_INTERVAL);
+        }
+        let now = Instant::now();
+        match polls.get_mut(&(account.to_owned(), terminal.to_owned(), protocol)) {
+            Some(noted) if noted.elapsed() < POLL_NOTE_INTERVAL => false,
+            Some(noted) => {
+                *noted = now;
+                true
+            }
+            None => {
+                polls.insert((account.to_owned(), terminal.to_owned(), protocol), now);
+                true
+            }
+        }
+    }
+}
+
+/// How a terminal polls.
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct Poll {
+    /// The most signals to claim (1 to 100); 0 waits and claims nothing.
+    limit: Option<usize>,
+    /// How long to hold the request until there is one, at most 25000.
+    wait_ms: Option<u64>,
+    /// 2 for terminals that know attempts and look-ups.
+    protocol: Option<i16>,
+    /// The installation's own id.
+    terminal: Option<String>,
+}
+
+/// A signal in a terminal's hands. Flat, for readers that know no nesting.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct Claimed {
+    signal_id: Uuid,
+    id: i64,
+    /// The magic number for the order.
+    magic: i64,
+    attempt: i32,
+    /// How long the claim holds, from the sending of the poll.
+    lease_ms: i64,
+    /// How long the order may still be sent, from the sending of the poll; null: no limit.
+    remaining_ms: Option<i64>,
+    /// How long the server held this poll.
+    held_ms: u64,
+    account: String,
+    symbol: Option<String>,
+    action: String,
+    order_type: String,
+    volume: Option<Decimal>,
+    max_volume: Decimal,
+    risk_percent: Option<Decimal>,
+    entry: Option<Decimal>,
+    sl: Option<Decimal>,
+    tp: Option<Decimal>,
+    ticket: Option<i64>,
+    max_slippage_points: Option<i32>,
+    #[serde(with = "time::serde::rfc3339::option")]
+    order_expires_at: Option<OffsetDateTime>,
+    comment: Option<String>,
+    /// Numbers of signals whose outcome must be looked up first.
+    after: Vec<i64>,
+    #[serde(with = "time::serde::rfc3339")]
+    created_at: OffsetDateTime,
+}
+
+fn milliseconds(duration: time::Duration) -> i64 {
+    i64::try_from(duration.whole_milliseconds()).unwrap_or(i64::MAX)
+}
+
+fn plain(value: Option<Decimal>) -> Option<Decimal> {
+    value.map(|value| value.normalize())
+}
+
+impl Claimed {
+    fn new(handed_out: HandedOut, now: OffsetDateTime, held: Duration) -> Self {
+        let HandedOut { signal, after, rules, magic_base } = handed_out;
+        let sized = signal.volume.is_some() || signal.risk_percent.is_some() || !matches!(&*signal.action, "BUY" | "SELL");
+        Self {
+            signal_id: signal.signal_id,
+            id: signal.id,
+            magic: claim::magic(magic_base, signal.id),
+            attempt: signal.attempt,
+            lease_ms: milliseconds(LEASE),
+            // The terminal counts from when it sent the poll, which is earlier than now by the time it was held.
+            remaining_ms: signal.expires_at.map(|expiry| milliseconds(expiry - now)),
+            held_ms: u64::try_from(held.as_millis()).unwrap_or(u64::MAX),
+            account: signal.account,
+            symbol: signal.symbol,
+            action: signal.action,
+            order_type: signal.order_type,
+            volume: plain(signal.volume).or((!sized).then(|| rules.default_volume.get())),
+            max_volume: rules.volume_max.get(),
+            risk_percent: plain(signal.risk_percent),
+            entry: plain(signal.entry),
+            sl: plain(signal.sl),
+            tp: plain(signal.tp),
+            ticket: signal.ticket,
+            max_slippage_points: signal.max_slippage_points,
+            order_expires_at: signal.order_expires_at,
+            comment: signal.comment,
+            after,
+            created_at: signal.received_at,
+        }
+    }
+}
+
+/// Hands pending signals to the account's terminal, oldest first, each at most once per attempt.
+#[utoipa::path(get, path = "/api/signals/pending", tag = "terminal", params(Poll), responses(
+    (status = 200, body = Vec<Claimed>), (status = 401, body = Problem), (status = 403, body = Problem),
+    (status = 422, body = Problem), (status = 503, body = Problem)))]
+pub(crate) async fn pending(
+    State(dispatcher): State<Arc<Dispatcher>>,
+    caller: Caller,
+    Query(poll): Query<Poll>,
+) -> Result<impl IntoResponse, Error> {
+    let account = terminal_account(&caller)?.as_str();
+    let protocol = poll.protocol.unwrap_or(1);
+    let limit = poll.limit.unwrap_or(10);
+    if limit > LIMIT_MAX {
+        return Err(FieldError::new("limit", format!("is at most {LIMIT_MAX}")).into());
+    }
+    if protocol >= PROTOCOL && poll.terminal.as_deref().unwrap_or_default().is_empty() {
+        return Err(FieldError::new("terminal", "protocol 2 names its installation").into());
+    }
+    let wait = Duration::from_millis(poll.wait_ms.unwrap_or(0)).min(WAIT_MAX);
+    let name = poll.terminal.as_deref().unwrap_or("");
+    if dispatcher.polls.due(account, name, protocol) {
+        let mut db = dispatcher.pool.acquire().await?;
+        // A key's account is made with the key; where it is not there yet, neither is a signal.
+        if account::rules(&mut db, account).await?.is_some() {
+            account::touch_terminal(&mut db, account, name, protocol, dispatcher.clock.now()).await?;
+        }
+    }
+    metrics::gauge!("pipeline_terminal_last_poll_timestamp_seconds", "account" => account.to_owned())
+        .set(dispatcher.clock.now().unix_timestamp_nanos() as f64 / 1e9);
+    let claimant = Claimant { account, terminal: poll.terminal.as_deref(), protocol };
+    let started = Instant::now();
+    let mut changes = dispatcher.wake.watch(account);
+    loop {
+        changes.borrow_and_update();
+        let claimed = look(&dispatcher, &claimant, limit).await?;
+        if let Some(claimed) = claimed {
+            return Ok(([NO_STORE], axum::Json(hand_out(claimed, dispatcher.clock.now(), started))));
+        }
+        let left = wait.saturating_sub(started.elapsed());
+        if left.is_zero() {
+            break;
+        }
+        tokio::select! {
+            _ = changes.changed() => {}
+            () = tokio::time::sleep(left) => break,
+            () = dispatcher.stop.cancelled() => break,
+        }
+    }
+    Ok(([NO_STORE], axum::Json(Vec::new())))
+}
+
+/// What the poll is answered with now; none: it waits on.
+async fn look(
+    dispatcher: &Dispatcher,
+    claimant: &Claimant<'_>,
+    limit: usize,
+) -> Result<Option<Vec<HandedOut>>, Error> {
+    let mut db = dispatcher.pool.acquire().await?;
+    if !claim::any_pending(&mut db, claimant.account).await? {
+        return Ok(None);
+    }
+    let now = dispatcher.clock.now();
+    if limit == 0 {
+        let Some(rules) = account::rules(&mut db, claimant.account).await? else { return Ok(None) };
+        let choice = claim::choice(&mut db, claimant, &rules, 1, now).await?;
+        return Ok((!choice.claim.is_empty()).then(Vec::new));
+    }
+    drop(db);
+    let mut transaction = dispatcher.pool.begin().await?;
+    let claimed = claim::claim(&mut transaction, claimant, limit, now).await?;
+    transaction.commit().await?;
+    Ok((!claimed.is_empty()).then_some(claimed))
+}
+
+fn hand_out(claimed: Vec<HandedOut>, now: OffsetDateTime, started: Instant) -> Vec<Claimed> {
+    for handed_out in &claimed {
+        let age = (now - handed_out.signal.received_at).as_seconds_f64();
+        metrics::histogram!("pipeline_accept_to_handout_seconds").record(age.max(0.0));
+    }
+    let count = u64::try_from(claimed.len()).unwrap_or(u64::MAX);
+    metrics::counter!("pipeline_signals_handed_out_total").increment(count);
+    claimed.into_iter().map(|signal| Claimed::new(signal, now, started.elapsed())).collect()
+}
+
+/// A signal whose order the terminal must look up at the broker.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct LookUp {
+    signal_id: Uuid,
+    id: i64,
+    magic: i64,
+    attempt: i32,
+    symbol: Option<String>,
+    action: String,
+    order_type: String,
+    volume: Option<Decimal>,
+    entry: Option<Decimal>,
+    ticket: Option<i64>,
+    /// The installation that took it: only this one may report `not_sent`.
+    terminal: Option<String>,
+    #[serde(with = "time::serde::rfc3339::option")]
+    claimed_at: Option<OffsetDateTime>,
+    /// How long ago the claim was.
+    age_ms: Option<i64>,
+}
+
+/// Signals with an unknown outcome, which the terminal looks up before it asks for new ones.
+#[utoipa::path(get, path = "/api/signals/unresolved", tag = "terminal", responses(
+    (status = 200, body = Vec<LookUp>, headers(("x-account-mode" = String, description = "the account's mode"))),
+    (status = 401, body = Problem), (status = 403, body = Problem), (status = 503, body = Problem)))]
+pub(crate) async fn unresolved(
+    State(dispatcher): State<Arc<Dispatcher>>,
+    caller: Caller,
+) -> Result<impl IntoResponse, Error> {
+    let account = terminal_account(&caller)?.as_str();
+    let mut db = dispatcher.pool.acquire().await?;
+    let mode = account::rules(&mut db, account).await?.map_or("active", |rules| rules.mode.as_str());
+    let now = dispatcher.clock.now();
+    let look_up = |Unresolved { signal, magic_base }| LookUp {
+        magic: claim::magic(magic_base, signal.id),
+        signal_id: signal.signal_id,
+        id: signal.id,
+        attempt: signal.attempt,
+        symbol: signal.symbol,
+        action: signal.action,
+        order_type: signal.order_type,
+        volume: plain(signal.volume),
+        entry: plain(signal.entry),
+        ticket: signal.ticket,
+        terminal: signal.claimed_by,
+        claimed_at: signal.claimed_at,
+        age_ms: signal.claimed_at.map(|claimed| milliseconds(now - claimed)),
+    };
+    let list: Vec<LookUp> = claim::unresolved(&mut db, account).await?.into_iter().map(look_up).collect();
+    Ok(([NO_STORE, (ACCOUNT_MODE, mode)], axum::Json(list)))
+}
+
+/// What a confirmation did.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct Confirmed {
+    /// `ok`: the report is kept.
+    status: &'static str,
+    message: String,
+    signal_id: Option<Uuid>,
+    /// The signal's state now.
+    state: Option<&'static str>,
+    /// What an operator must look at.
+    anomaly: Option<&'static str>,
+}
+
+/// Takes a terminal's report on an order. Safe to repeat.
+#[utoipa::path(post, path = "/api/trades/confirm", tag = "terminal", request_body = Confirmation, responses(
+    (status = 200, body = Confirmed), (status = 400, body = Problem), (status = 401, body = Problem),
+    (status = 403, body = Problem), (status = 404, body = Problem), (status = 413, body = Problem),
+    (status = 422, body = Problem), (status = 503, body = Problem)))]
+pub(crate) async fn confirm(
+    State(dispatcher): State<Arc<Dispatcher>>,
+    caller: Caller,
+    RequestId(request_id): RequestId,
+    Json(confirmation): Json<Confirmation>,
+) -> Result<axum::Json<Confirmed>, Error> {
+    let account = terminal_account(&caller)?.as_str();
+    let (status, action) = (confirmation.status()?, confirmation.action()?);
+    let now = dispatcher.clock.now();
+    let mut transaction = dispatcher.pool.begin().await?;
+    let outcome = report::apply(&mut transaction, account, &confirmation, status, action, now).await?;
+    let Some(outcome) = outcome else {
+        return Err(Error::NotFound("no such signal in this account, and no ticket that proves a trade".to_owned()));
+    };
+    let changed = Changed::from([account.to_owned()]);
+    dispatcher.tell_others(&mut transaction, &changed).await?;
+    transaction.commit().await?;
+    dispatcher.wake.wake_all(&changed);
+    if let Some(state) = outcome.ended {
+        metrics::counter!("pipeline_signals_ended_total", "state" => state.as_str()).increment(1);
+        metrics::histogram!("pipeline_accept_to_end_seconds").record(outcome.age_seconds.unwrap_or(0.0).max(0.0));
+    }
+    let signal_id = outcome.signal.map(|(signal_id, _)| signal_id);
+    if let Some(anomaly) = outcome.anomaly {
+        metrics::counter!("pipeline_anomalies_total", "kind" => anomaly).increment(1);
+        tracing::error!(anomaly, account, signal.id = ?signal_id, ticket = confirmation.ticket(),
+            request.id = %request_id, "a report contradicts what was known");
+    }
+    Ok(axum::Json(Confirmed {
+        status: "ok",
+        message: outcome.effect,
+        signal_id,
+        state: outcome.signal.map(|(_, state)| state.as_str()),
+        anomaly: outcome.anomaly,
+    }))
+}
+
+/// An account's figures. The first Expert Advisor sends the first five only.
+#[derive(Deserialize, ToSchema)]
+pub(crate) struct Update {
+    #[serde(deserialize_with = "decimal::required")]
+    balance: Decimal,
+    #[serde(deserialize_with = "decimal::required")]
+    equity: Decimal,
+    #[serde(deserialize_with = "decimal::required")]
+    margin: Decimal,
+    #[serde(deserialize_with = "decimal::required")]
+    free_margin: Decimal,
+    #[serde(deserialize_with = "decimal::required")]
+    profit: Decimal,
+    login: Option<i64>,
+    currency: Option<String>,
+    #[serde(default, deserialize_with = "decimal::option")]
+    credit: Option<Decimal>,
+    /// Deposits less withdrawals; only while the history is complete.
+    #[serde(default, deserialize_with = "decimal::option")]
+    net_deposits: Option<Decimal>,
+    /// One run of the terminal.
+    session: Option<String>,
+    /// Grows by one per update in a session.
+    seq: Option<i64>,
+    /// How old the figures are.
+    age_ms: Option<i64>,
+    open_positions: Option<i32>,
+    connected: Option<bool>,
+    trade_allowed: Option<bool>,
+    tick_age_ms: Option<i64>,
+    terminal: Option<String>,
+}
+
+impl Update {
+    /// Fields that no account can have.
+    fn faults(&self) -> Vec<FieldError> {
+        let mut faults = Vec::new();
+        let figures = [
+            ("balance", Some(self.balance)),
+            ("equity", Some(self.equity)),
+            ("margin", Some(self.margin)),
+            ("free_margin", Some(self.free_margin)),
+            ("profit", Some(self.profit)),
+            ("credit", self.credit),
+            ("net_deposits", self.net_deposits),
+        ];
+        for (field, figure) in figures {
+            if let Some(Err(error)) = figure.map(Cents::rounded) {
+                faults.push(FieldError::new(field, error.to_string()));
+            }
+        }
+        for (field, text) in [("session", &self.session), ("currency", &self.currency), ("terminal", &self.terminal)] {
+            if text.as_ref().is_some_and(|text| text.len() > 128 || text.chars().any(char::is_control)) {
+                faults.push(FieldError::new(field, "has at most 128 printable characters"));
+            }
+        }
+        faults
+    }
+}
+
+/// The update is on its way to the members' shares.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct Updated {
+    /// `ok`.
+    status: &'static str,
+    message: &'static str,
+    /// What the account may do now.
+    mode: String,
+}
+
+/// Takes an account's figures.
+#[utoipa::path(post, path = "/api/account/update", tag = "terminal", request_body = Update, responses(
+    (status = 200, body = Updated), (status = 400, body = Problem), (status = 401, body = Problem),
+    (status = 403, body = Problem), (status = 413, body = Problem), (status = 422, body = Problem),
+    (status = 503, body = Problem)))]
+pub(crate) async fn update(
+    State(dispatcher): State<Arc<Dispatcher>>,
+    caller: Caller,
+    RequestId(request_id): RequestId,
+    Json(update): Json<Update>,
+) -> Result<axum::Json<Updated>, Error> {
+    let account = terminal_account(&caller)?.clone();
+    let faults = update.faults();
+    if !faults.is_empty() {
+        return Err(Error::Invalid(faults));
+    }
+    let received_at = dispatcher.clock.now();
+    let envelope = Envelope {
+        message_id: Uuid::now_v7(),
+        kind: AccountUpdated::TYPE.to_owned(),
+        occurred_at: received_at,
+        request_id: request_id.to_string(),
+        traceparent: None,
+        body: AccountUpdated {
+            account,
+            received_at,
+            terminal: update.terminal,
+            balance: update.balance,
+            equity: update.equity,
+            margin: update.margin,
+            free_margin: update.free_margin,
+            profit: update.profit,
+            login: update.login,
+            currency: update.currency,
+            credit: update.credit,
+            net_deposits: update.net_deposits,
+            session: update.session,
+            seq: update.seq,
+            age_ms: update.age_ms,
+            open_positions: update.open_positions,
+            connected: update.connected,
+            trade_allowed: update.trade_allowed,
+            tick_age_ms: update.tick_age_ms,
+        },
+    };
+    dispatcher.publisher.publish(&envelope).await.map_err(Error::Publish)?;
+    let mode = account::store_report(&mut *dispatcher.pool.acquire().await?, &envelope.body).await?;
+    metrics::gauge!("pipeline_terminal_last_update_timestamp_seconds", "account" => envelope.body.account.to_string())
+        .set(received_at.unix_timestamp_nanos() as f64 / 1e9);
+    Ok(axum::Json(Updated { status: "ok", message: "account figures accepted", mode }))
+}

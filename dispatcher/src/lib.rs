@@ -1,0 +1,90 @@
+//! Stores signals from the queue, hands them to the account's terminal, and takes its confirmations and figures.
+//!
+//! Invariant: a signal is handed out at most once per attempt, and an unknown outcome is looked up, never repeated.
+
+use std::sync::Arc;
+
+use axum::extract::FromRef;
+use common::auth::KeyRing;
+use common::clock::Clock;
+use common::config::{ConfigError, Settings};
+use common::queue::{Consumer, Publisher};
+use common::service::{Lifecycle, Part, Ready};
+use common::topology::{ACCOUNT_UPDATES, SIGNALS, Stream};
+use sqlx::PgPool;
+use tokio_util::sync::CancellationToken;
+
+mod confirmation;
+mod consumer;
+mod error;
+mod http;
+pub mod life;
+mod store;
+mod sweep;
+mod wake;
+
+/// What the tasks share.
+struct Dispatcher {
+    clock: Clock,
+    pool: PgPool,
+    database_url: String,
+    database_ready: Ready,
+    wake: wake::Wake,
+    publisher: Publisher,
+    /// When each installation's last poll was written down.
+    polls: http::Polls,
+    stop: CancellationToken,
+}
+
+/// What the handlers need.
+#[derive(Clone, FromRef)]
+struct Api {
+    dispatcher: Arc<Dispatcher>,
+    keys: KeyRing,
+}
+
+/// Starts the service's tasks. Its endpoints answer 503 until the database is there.
+pub fn start(settings: &Settings, clock: &Clock, lifecycle: &Lifecycle) -> Result<Part, ConfigError> {
+    let stream = |name| Stream::new(&settings.amqp_prefix, name);
+    let (publishing, consuming, database_ready) = (Ready::default(), Ready::default(), Ready::default());
+    let keys = KeyRing::new(&settings.keys, clock.clone());
+    let pool = common::database::pool(&settings.database_url, "dispatcher")?;
+    let publisher =
+        Publisher::start(settings.amqp_url.clone(), stream(ACCOUNT_UPDATES), publishing.clone(), lifecycle);
+    let dispatcher = Arc::new(Dispatcher {
+        clock: clock.clone(),
+        pool: pool.clone(),
+        database_url: settings.database_url.clone(),
+        database_ready: database_ready.clone(),
+        wake: wake::Wake::default(),
+        publisher,
+        polls: http::Polls::default(),
+        stop: lifecycle.stop().clone(),
+    });
+    let consumer = Consumer { url: settings.amqp_url.clone(), stream: stream(SIGNALS), ready: consuming.clone() };
+    lifecycle.spawn("dispatcher", work(dispatcher.clone(), settings.clone(), consumer, lifecycle.clone()));
+    lifecycle.spawn("keys", common::database::follow_keys(pool, keys.clone(), lifecycle.stop().clone()));
+    let routes = http::routes(Api { dispatcher, keys });
+    Ok(Part { name: "dispatcher", routes, ready: vec![publishing, consuming, database_ready] })
+}
+
+/// Prepares the database, then consumes, sweeps and listens until told to stop.
+async fn work(dispatcher: Arc<Dispatcher>, settings: Settings, consumer: Consumer, lifecycle: Lifecycle) {
+    let stop = lifecycle.stop().clone();
+    if !common::database::migrate(&dispatcher.pool, &stop).await {
+        return;
+    }
+    let prepare = || async {
+        let mut transaction = dispatcher.pool.begin().await?;
+        store::intake::raise_sequence(&mut transaction, dispatcher.clock.now()).await?;
+        store::account::register_keys(&mut transaction, &settings.keys).await?;
+        transaction.commit().await
+    };
+    if common::retry::until_ok("database preparation", &stop, prepare).await.is_none() {
+        return;
+    }
+    dispatcher.database_ready.set(true);
+    lifecycle.spawn("sweep", sweep::run(dispatcher.clone(), stop.clone()));
+    lifecycle.spawn("listener", sweep::listen(dispatcher.clone(), stop.clone()));
+    consumer.run(stop, |batch| consumer::store(dispatcher.clone(), batch)).await;
+}

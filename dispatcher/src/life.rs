@@ -1,0 +1,343 @@
+//! The life of a signal: what may happen to it, and when. Pure; the database does what is decided here.
+//!
+//! `pending → processing → executed | failed`, `pending → expired | cancelled | rejected`,
+//! `processing → unknown → executed | failed | pending`.
+//!
+//! Invariant: a signal is handed out at most once per attempt, and goes back to `pending` only when the
+//! installation that took it proves from its journal that nothing was sent.
+
+use common::domain::{Action, Mode, Order, OrderType, SignalState, Volume};
+use common::message::SignalAccepted;
+use time::{Duration, OffsetDateTime};
+
+/// How long a terminal may take to confirm what it was handed.
+pub const LEASE: Duration = Duration::seconds(30);
+/// A terminal that was not seen for this long is not counted on.
+pub const TERMINAL_GONE: Duration = Duration::seconds(60);
+/// A claim of the first protocol that was never confirmed fails this long after its expiry.
+pub const UNCONFIRMED: Duration = Duration::minutes(5);
+/// The protocol of terminals that know attempts, leases and look-ups.
+pub const PROTOCOL: i16 = 2;
+
+/// What an account allows.
+#[derive(Clone, Debug)]
+pub struct Rules {
+    /// The operator's switch.
+    pub mode: Mode,
+    /// The most lots of one order.
+    pub volume_max: Volume,
+    /// Lots of a signal that names none.
+    pub default_volume: Volume,
+    /// Life of openings and changes that name none.
+    pub signal_ttl_seconds: i32,
+}
+
+/// Why a signal ends, for a machine and for a person.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reason {
+    /// Stable.
+    pub code: &'static str,
+    /// With the figures behind it.
+    pub message: String,
+}
+
+impl Reason {
+    fn new(code: &'static str, message: impl Into<String>) -> Self {
+        Self { code, message: message.into() }
+    }
+}
+
+/// What becomes of a signal that has just arrived.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Admission {
+    /// It waits for a terminal.
+    Pending,
+    /// It ends at once.
+    Ended(SignalState, Reason),
+}
+
+/// When a signal is too old to be handed out; closings never are.
+pub fn expiry(signal: &SignalAccepted, rules: Option<&Rules>) -> Option<OffsetDateTime> {
+    if signal.order.action.closes() {
+        return None;
+    }
+    let seconds = signal.ttl_seconds.or(rules.map(|rules| rules.signal_ttl_seconds)).unwrap_or(60);
+    let by_life = signal.received_at + Duration::seconds(seconds.into());
+    Some(signal.expires_at.map_or(by_life, |time| time.min(by_life)))
+}
+
+/// Judges a signal that has just arrived. `key_stands_for_another`: its idempotency key was used for other content.
+pub fn admit(
+    signal: &SignalAccepted,
+    rules: Option<&Rules>,
+    key_stands_for_another: bool,
+    now: OffsetDateTime,
+) -> Admission {
+    if key_stands_for_another {
+        let reason = Reason::new("key_reused", "the idempotency key was used before for another signal");
+        return Admission::Ended(SignalState::Rejected, reason);
+    }
+    let Some(rules) = rules else {
+        let message = format!("no terminal's key is bound to account {}", signal.account);
+        return Admission::Ended(SignalState::Rejected, Reason::new("unknown_account", message));
+    };
+    if expiry(signal, Some(rules)).is_some_and(|expiry| expiry <= now) {
+        return Admission::Ended(SignalState::Expired, expired());
+    }
+    match gate(signal.order.action, signal.order.volume, rules) {
+        Some(reason) => Admission::Ended(SignalState::Rejected, reason),
+        None => Admission::Pending,
+    }
+}
+
+/// The risk gate: why an order may not go to the market now. Closings pass it always.
+pub fn gate(action: Action, volume: Option<Volume>, rules: &Rules) -> Option<Reason> {
+    if !action.opens() {
+        return None;
+    }
+    if !rules.mode.hands_out(action) {
+        let mode = rules.mode.as_str();
+        let code = if rules.mode == Mode::Halted { "account_halted" } else { "account_reducing" };
+        return Some(Reason::new(code, format!("the account is {mode}: no openings")));
+    }
+    match volume {
+        Some(volume) if volume > rules.volume_max => {
+            let message = format!("{} lots where {} are allowed", volume.get(), rules.volume_max.get());
+            Some(Reason::new("volume_above_max", message))
+        }
+        _ => None,
+    }
+}
+
+/// The reason of everything that got too old.
+pub fn expired() -> Reason {
+    Reason::new("expired", "not handed out within its life")
+}
+
+/// A signal that has not ended, as the claim sees it.
+#[derive(Clone, Debug)]
+pub struct Open {
+    /// Its place in the queue.
+    pub id: i64,
+    /// What it asks for.
+    pub order: Order,
+    /// `pending`, `processing` or `unknown`.
+    pub state: SignalState,
+    /// End of its life.
+    pub expires_at: Option<OffsetDateTime>,
+    /// The protocol of its last claim.
+    pub claim_protocol: Option<i16>,
+}
+
+impl Open {
+    /// Whether the order of these two matters.
+    fn concerns(&self, other: &Self) -> bool {
+        let everything = |signal: &Self| signal.order.action == Action::CloseAll && signal.order.symbol.is_none();
+        if self.order.action == Action::Ping || other.order.action == Action::Ping {
+            return false;
+        }
+        everything(self)
+            || everything(other)
+            || (self.order.symbol.is_some() && self.order.symbol == other.order.symbol)
+            || (self.order.ticket.is_some() && self.order.ticket == other.order.ticket)
+    }
+
+    /// Whether a terminal of the first protocol understands it: a market order of a known volume.
+    fn is_plain(&self) -> bool {
+        self.order.action.opens() && self.order.order_type == OrderType::Market && self.order.risk_percent.is_none()
+    }
+
+    /// An unknown outcome holds back what follows, unless nobody will ever look it up.
+    fn holds_back(&self) -> bool {
+        self.state == SignalState::Unknown && self.claim_protocol.is_some_and(|protocol| protocol >= PROTOCOL)
+    }
+}
+
+/// What one claim does.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Choice {
+    /// Handed out, oldest first, each with the unknown signals that the terminal must look up before.
+    pub claim: Vec<(i64, Vec<i64>)>,
+    /// Openings that a closing does not wait for.
+    pub supersede: Vec<i64>,
+    /// Openings that the gate does not let through.
+    pub reject: Vec<(i64, Reason)>,
+}
+
+/// Chooses what a terminal is handed, from all that is open in its account, oldest first.
+pub fn choose(open: &[Open], rules: &Rules, protocol: i16, limit: usize, now: OffsetDateTime) -> Choice {
+    let mut choice = Choice::default();
+    let mut gone: Vec<i64> = Vec::new();
+    for (index, signal) in open.iter().enumerate() {
+        if signal.state != SignalState::Pending || choice.claim.len() >= limit {
+            continue;
+        }
+        if signal.expires_at.is_some_and(|expiry| expiry <= now) {
+            // Ended by the sweep; it holds nothing back any more.
+            gone.push(signal.id);
+            continue;
+        }
+        if let Some(reason) = gate(signal.order.action, signal.order.volume, rules) {
+            gone.push(signal.id);
+            choice.reject.push((signal.id, reason));
+            continue;
+        }
+        if !rules.mode.hands_out(signal.order.action) || (protocol < PROTOCOL && !signal.is_plain()) {
+            continue;
+        }
+        let earlier = || open[..index].iter().filter(|other| !gone.contains(&other.id) && signal.concerns(other));
+        let after: Vec<i64> = earlier().filter(|other| other.holds_back()).map(|other| other.id).collect();
+        if signal.order.action.closes() {
+            // Openings behind an unknown outcome may wait for minutes: a closing does not wait with them.
+            let held: Vec<i64> = earlier()
+                .filter(|other| other.state == SignalState::Pending && other.order.action.opens())
+                .filter(|other| open.iter().any(|first| first.id < other.id && first.holds_back() && other.concerns(first)))
+                .map(|other| other.id)
+                .collect();
+            if earlier().any(|other| blocks(other) && !held.contains(&other.id)) {
+                continue;
+            }
+            gone.extend(&held);
+            choice.supersede.extend(held);
+        } else if !after.is_empty() || earlier().any(blocks) {
+            continue;
+        }
+        choice.claim.push((signal.id, after));
+    }
+    choice
+}
+
+/// Whether an earlier signal makes a later one of its symbol wait.
+fn blocks(earlier: &Open) -> bool {
+    matches!(earlier.state, SignalState::Pending | SignalState::Processing)
+}
+
+/// What a terminal says of an order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Status {
+    /// Done at the broker, whole or in part.
+    Executed,
+    /// A pending order rests at the broker.
+    Placed,
+    /// Refused by the terminal or the broker.
+    Failed,
+    /// Never sent, by the terminal's own journal.
+    NotSent,
+    /// Looked up at the broker, and not there.
+    NotFound,
+    /// A position ended: by its stops, by hand, by a signal.
+    Closed,
+}
+
+/// A terminal's report on a known signal.
+#[derive(Clone, Debug)]
+pub struct Report<'a> {
+    /// What it says.
+    pub status: Status,
+    /// The claim it speaks of; terminals of the first protocol know none.
+    pub attempt: Option<i32>,
+    /// The broker's number.
+    pub ticket: Option<i64>,
+    /// The installation that speaks.
+    pub terminal: Option<&'a str>,
+    /// What the broker or the terminal said.
+    pub message: Option<&'a str>,
+    /// MT5's return code.
+    pub retcode: Option<i32>,
+}
+
+/// What is known of a signal when a report arrives.
+#[derive(Clone, Debug)]
+pub struct Known<'a> {
+    /// Its state.
+    pub state: SignalState,
+    /// What it asks for.
+    pub action: Action,
+    /// Its current attempt.
+    pub attempt: i32,
+    /// The installation that took it.
+    pub claimed_by: Option<&'a str>,
+    /// End of its life.
+    pub expires_at: Option<OffsetDateTime>,
+    /// The tickets that its order has at the broker, as reported before.
+    pub tickets: &'a [i64],
+}
+
+/// What a report does.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Effect {
+    /// The signal ends, or its end is corrected.
+    End(SignalState, Reason),
+    /// It waits for a terminal again.
+    Again,
+    /// It is recorded; the reason says why it changes nothing.
+    Nothing(&'static str),
+}
+
+/// What a report does, and what is odd about it.
+pub fn confirm(known: &Known<'_>, report: &Report<'_>, now: OffsetDateTime) -> (Effect, Option<&'static str>) {
+    let traded = matches!(report.status, Status::Executed | Status::Placed | Status::Closed);
+    if let (true, Some(ticket)) = (traded, report.ticket) {
+        return (with_ticket(known), anomaly(known, ticket));
+    }
+    if report.attempt.is_some_and(|attempt| attempt != known.attempt) {
+        return (Effect::Nothing("of another attempt"), None);
+    }
+    if !matches!(known.state, SignalState::Processing | SignalState::Unknown) {
+        return (Effect::Nothing("the signal is not with a terminal"), None);
+    }
+    let effect = match report.status {
+        Status::Executed | Status::Placed => executed("confirmed"),
+        Status::Closed => Effect::Nothing("without a ticket"),
+        Status::Failed => {
+            let message = report.message.unwrap_or("no reason given");
+            let retcode = report.retcode.map(|code| format!("retcode {code}: ")).unwrap_or_default();
+            end(SignalState::Failed, "refused", format!("{retcode}{message}"))
+        }
+        Status::NotFound => end(SignalState::Failed, "outcome_not_found", "not at the broker; never sent again"),
+        // Only the installation that took it has the journal that can say so.
+        Status::NotSent if known.claimed_by.is_none() || report.terminal != known.claimed_by => {
+            Effect::Nothing("from an installation that did not take it")
+        }
+        Status::NotSent if known.expires_at.is_some_and(|expiry| expiry <= now) => {
+            Effect::End(SignalState::Expired, expired())
+        }
+        Status::NotSent => Effect::Again,
+    };
+    (effect, None)
+}
+
+fn end(state: SignalState, code: &'static str, message: impl Into<String>) -> Effect {
+    Effect::End(state, Reason::new(code, message))
+}
+
+fn executed(message: &str) -> Effect {
+    end(SignalState::Executed, "executed", message)
+}
+
+/// A ticket is proof: it ends every signal as executed, whatever was believed.
+fn with_ticket(known: &Known<'_>) -> Effect {
+    match known.state {
+        SignalState::Executed => Effect::Nothing("executed already"),
+        state if state.is_terminal() => executed("corrected: the broker holds it"),
+        _ => executed("confirmed"),
+    }
+}
+
+/// What an operator must look at: an order that should not be there.
+fn anomaly(known: &Known<'_>, ticket: i64) -> Option<&'static str> {
+    match known.state {
+        SignalState::Executed if known.action.opens() && !known.tickets.is_empty() && !known.tickets.contains(&ticket) => {
+            Some("second_ticket")
+        }
+        SignalState::Failed => Some("executed_after_failed"),
+        SignalState::Expired => Some("executed_after_expired"),
+        SignalState::Cancelled => Some("executed_after_cancelled"),
+        SignalState::Rejected => Some("executed_after_rejected"),
+        SignalState::Pending => Some("executed_unclaimed"),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,247 @@
+//! Tables of what may happen, and properties of every choice.
+
+use proptest::prelude::*;
+use rust_decimal::Decimal;
+
+use super::*;
+
+const NOW: OffsetDateTime = OffsetDateTime::UNIX_EPOCH;
+
+fn volume(text: &str) -> Volume {
+    Volume::try_from(text.parse::<Decimal>().unwrap()).unwrap()
+}
+
+fn rules(mode: Mode) -> Rules {
+    Rules { mode, volume_max: volume("10"), default_volume: volume("0.01"), signal_ttl_seconds: 60 }
+}
+
+fn signal(id: i64, action: Action, symbol: Option<&str>, state: SignalState) -> Open {
+    let order = Order {
+        symbol: symbol.map(|symbol| symbol.parse().unwrap()),
+        action,
+        order_type: OrderType::Market,
+        entry: None,
+        volume: None,
+        risk_percent: None,
+        sl: None,
+        tp: None,
+        ticket: None,
+        max_slippage_points: None,
+    };
+    Open { id, order, state, expires_at: None, claim_protocol: Some(PROTOCOL) }
+}
+
+fn claimed(open: &[Open], mode: Mode) -> Vec<i64> {
+    choose(open, &rules(mode), PROTOCOL, 10, NOW).claim.into_iter().map(|(id, _)| id).collect()
+}
+
+use Action::{Buy, Close, CloseAll, Modify, Ping, Sell};
+use SignalState::{Pending, Processing, Unknown};
+
+#[test]
+fn each_symbol_goes_in_its_own_order() {
+    let open = [
+        signal(1, Buy, Some("EURUSD"), Pending),
+        signal(2, Close, Some("EURUSD"), Pending),
+        signal(3, Sell, Some("GBPUSD"), Pending),
+        signal(4, Ping, None, Pending),
+    ];
+    assert_eq!(claimed(&open, Mode::Active), [1, 3, 4]);
+    let open = [signal(1, Buy, Some("EURUSD"), Processing), signal(2, Close, Some("EURUSD"), Pending)];
+    assert!(claimed(&open, Mode::Active).is_empty());
+}
+
+#[test]
+fn closing_the_account_waits_for_every_symbol_and_every_symbol_for_it() {
+    let open = [
+        signal(1, Buy, Some("EURUSD"), Processing),
+        signal(2, CloseAll, None, Pending),
+        signal(3, Buy, Some("GBPUSD"), Pending),
+    ];
+    assert!(claimed(&open, Mode::Active).is_empty());
+    assert_eq!(claimed(&open[1..], Mode::Active), [2]);
+}
+
+#[test]
+fn an_unknown_outcome_holds_back_openings_and_tells_closings_to_look_it_up() {
+    let open = [
+        signal(1, Buy, Some("EURUSD"), Unknown),
+        signal(2, Sell, Some("EURUSD"), Pending),
+        signal(3, Close, Some("EURUSD"), Pending),
+        signal(4, Buy, Some("GBPUSD"), Pending),
+    ];
+    assert_eq!(claimed(&open[..2], Mode::Active), Vec::<i64>::new());
+    let choice = choose(&open, &rules(Mode::Active), PROTOCOL, 10, NOW);
+    assert_eq!(choice.claim, [(3, vec![1]), (4, vec![])]);
+    assert_eq!(choice.supersede, [2]);
+}
+
+#[test]
+fn an_unknown_claim_of_the_first_protocol_holds_back_nothing() {
+    let mut first = signal(1, Buy, Some("EURUSD"), Unknown);
+    first.claim_protocol = Some(1);
+    let open = [first, signal(2, Sell, Some("EURUSD"), Pending)];
+    assert_eq!(claimed(&open, Mode::Active), [2]);
+}
+
+#[test]
+fn modes_let_out_what_they_name() {
+    let open = [
+        signal(1, Buy, Some("EURUSD"), Pending),
+        signal(2, Modify, Some("GBPUSD"), Pending),
+        signal(3, Close, Some("USDJPY"), Pending),
+        signal(4, Ping, None, Pending),
+    ];
+    assert_eq!(claimed(&open, Mode::Active), [1, 2, 3, 4]);
+    assert_eq!(claimed(&open, Mode::Reducing), [2, 3, 4]);
+    assert_eq!(claimed(&open, Mode::Halted), [4]);
+    let choice = choose(&open, &rules(Mode::Halted), PROTOCOL, 10, NOW);
+    assert_eq!(choice.reject.iter().map(|(id, reason)| (*id, reason.code)).collect::<Vec<_>>(), [(1, "account_halted")]);
+}
+
+#[test]
+fn a_terminal_of_the_first_protocol_is_handed_market_orders_only() {
+    let mut limit = signal(1, Buy, Some("EURUSD"), Pending);
+    limit.order.order_type = OrderType::Limit;
+    let open = [limit, signal(2, Close, Some("GBPUSD"), Pending), signal(3, Buy, Some("USDJPY"), Pending)];
+    let choice = choose(&open, &rules(Mode::Active), 1, 10, NOW);
+    assert_eq!(choice.claim, [(3, vec![])]);
+}
+
+#[test]
+fn what_has_expired_is_neither_handed_out_nor_waited_for() {
+    let mut old = signal(1, Buy, Some("EURUSD"), Pending);
+    old.expires_at = Some(NOW);
+    let open = [old, signal(2, Buy, Some("EURUSD"), Pending)];
+    assert_eq!(claimed(&open, Mode::Active), [2]);
+}
+
+fn accepted(action: Action, lots: Option<&str>) -> SignalAccepted {
+    SignalAccepted {
+        signal_id: uuid::Uuid::nil(),
+        account: common::domain::AccountName::main(),
+        principal: "p".into(),
+        idempotency_key: None,
+        order: Order { volume: lots.map(volume), ..signal(1, action, Some("EURUSD"), Pending).order },
+        received_at: NOW,
+        ttl_seconds: None,
+        expires_at: None,
+        order_expires_at: None,
+        comment: None,
+        metadata: serde_json::Map::new(),
+    }
+}
+
+#[test]
+fn the_gate_names_its_reason() {
+    let code = |signal: &SignalAccepted, rules: Option<&Rules>, reused, now| match admit(signal, rules, reused, now) {
+        Admission::Pending => "pending",
+        Admission::Ended(_, reason) => reason.code,
+    };
+    let active = rules(Mode::Active);
+    let buy = accepted(Buy, Some("10"));
+    assert_eq!(code(&buy, Some(&active), false, NOW), "pending");
+    assert_eq!(code(&accepted(Buy, Some("10.01")), Some(&active), false, NOW), "volume_above_max");
+    assert_eq!(code(&accepted(Close, Some("10.01")), Some(&active), false, NOW), "pending");
+    assert_eq!(code(&buy, None, false, NOW), "unknown_account");
+    assert_eq!(code(&buy, Some(&active), true, NOW), "key_reused");
+    assert_eq!(code(&buy, Some(&active), false, NOW + Duration::seconds(60)), "expired");
+    assert_eq!(code(&accepted(CloseAll, None), Some(&active), false, NOW + Duration::days(9)), "pending");
+    assert_eq!(code(&buy, Some(&rules(Mode::Halted)), false, NOW), "account_halted");
+    assert_eq!(code(&accepted(Modify, None), Some(&rules(Mode::Halted)), false, NOW), "pending");
+}
+
+fn report(status: Status, attempt: Option<i32>, ticket: Option<i64>) -> Report<'static> {
+    Report { status, attempt, ticket, terminal: Some("T"), message: None, retcode: None }
+}
+
+fn known(state: SignalState) -> Known<'static> {
+    Known { state, action: Buy, attempt: 2, claimed_by: Some("T"), expires_at: None, tickets: &[7] }
+}
+
+#[test]
+fn a_report_with_a_ticket_wins_over_whatever_was_believed() {
+    use SignalState::{Cancelled, Executed, Expired, Failed, Rejected};
+    for state in [Pending, Processing, Unknown, Failed, Expired, Cancelled, Rejected] {
+        let (effect, _) = confirm(&known(state), &report(Status::Executed, Some(1), Some(7)), NOW);
+        assert!(matches!(effect, Effect::End(Executed, _)), "{state:?}");
+    }
+    let odd = |state| confirm(&known(state), &report(Status::Executed, None, Some(7)), NOW).1;
+    assert_eq!(odd(Processing), None);
+    assert_eq!(odd(Unknown), None);
+    assert_eq!(odd(Executed), None);
+    assert_eq!(odd(Failed), Some("executed_after_failed"));
+    let second = confirm(&known(Executed), &report(Status::Executed, None, Some(8)), NOW);
+    assert_eq!(second, (Effect::Nothing("executed already"), Some("second_ticket")));
+}
+
+#[test]
+fn a_report_without_a_ticket_counts_for_the_current_attempt_only() {
+    for status in [Status::Executed, Status::Failed, Status::NotSent, Status::NotFound] {
+        let (effect, _) = confirm(&known(Unknown), &report(status, Some(1), None), NOW);
+        assert_eq!(effect, Effect::Nothing("of another attempt"));
+        assert!(!matches!(confirm(&known(Unknown), &report(status, Some(2), None), NOW).0, Effect::Nothing(_)));
+        assert!(matches!(confirm(&known(SignalState::Failed), &report(status, Some(2), None), NOW).0, Effect::Nothing(_)));
+    }
+}
+
+#[test]
+fn not_sent_is_believed_only_from_the_installation_that_took_it() {
+    let taken = known(Unknown);
+    let said = report(Status::NotSent, Some(2), None);
+    assert_eq!(confirm(&taken, &said, NOW).0, Effect::Again);
+    let other = Report { terminal: Some("U"), ..said.clone() };
+    assert!(matches!(confirm(&taken, &other, NOW).0, Effect::Nothing(_)));
+    let nameless = Known { claimed_by: None, ..taken.clone() };
+    assert!(matches!(confirm(&nameless, &Report { terminal: None, ..said.clone() }, NOW).0, Effect::Nothing(_)));
+    let late = Known { expires_at: Some(NOW), ..taken };
+    assert!(matches!(confirm(&late, &said, NOW).0, Effect::End(SignalState::Expired, _)));
+}
+
+fn any_open() -> impl Strategy<Value = Vec<Open>> {
+    let one = (0..6_usize, 0..3_usize, 0..3_usize, any::<bool>());
+    proptest::collection::vec(one, 0..12).prop_map(|list| {
+        list.into_iter()
+            .enumerate()
+            .map(|(index, (action, symbol, state, fresh))| {
+                let action = [Buy, Sell, Close, CloseAll, Modify, Ping][action];
+                let symbol = [Some("EURUSD"), Some("GBPUSD"), None][symbol];
+                let mut open =
+                    signal(i64::try_from(index).unwrap() + 1, action, symbol, [Pending, Processing, Unknown][state]);
+                open.expires_at = (!action.closes()).then(|| if fresh { NOW + Duration::seconds(1) } else { NOW });
+                open
+            })
+            .collect()
+    })
+}
+
+proptest! {
+    #[test]
+    fn no_choice_breaks_order_freshness_or_mode(open in any_open(), limit in 0..5_usize, mode in 0..3_usize) {
+        let rules = rules([Mode::Active, Mode::Reducing, Mode::Halted][mode]);
+        let choice = choose(&open, &rules, PROTOCOL, limit, NOW);
+        prop_assert!(choice.claim.len() <= limit);
+        let find = |id: i64| open.iter().find(|signal| signal.id == id).unwrap();
+        let dropped = |id: i64| choice.supersede.contains(&id) || choice.reject.iter().any(|(other, _)| *other == id);
+        for (id, after) in &choice.claim {
+            let chosen = find(*id);
+            prop_assert!(chosen.state == Pending && !dropped(*id));
+            prop_assert!(chosen.expires_at.is_none_or(|expiry| expiry > NOW));
+            prop_assert!(rules.mode.hands_out(chosen.order.action));
+            for other in open.iter().filter(|other| other.id < *id && other.concerns(chosen)) {
+                let expired = other.state == Pending && other.expires_at.is_some_and(|expiry| expiry <= NOW);
+                match other.state {
+                    Processing => prop_assert!(false, "an earlier one is with a terminal"),
+                    Unknown => prop_assert!(chosen.order.action.closes() && after.contains(&other.id)),
+                    _ => prop_assert!(dropped(other.id) || expired, "an earlier one waits"),
+                }
+            }
+        }
+        // A closing supersedes openings only, and only those that wait behind an unknown outcome.
+        for id in &choice.supersede {
+            let opening = find(*id);
+            prop_assert!(opening.order.action.opens());
+            prop_assert!(open.iter().any(|first| first.id < *id && first.state == Unknown && first.concerns(opening)));
+        }
+    }
+}

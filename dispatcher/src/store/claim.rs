@@ -1,0 +1,173 @@
+//! Handing signals out, under the lock of their account.
+
+use sqlx::PgConnection;
+use time::OffsetDateTime;
+use uuid::Uuid;
+
+use super::{SignalRow, account, operate};
+use crate::life::{Choice, LEASE, Rules, choose};
+
+/// Looked at first; only when all of these wait for something is the whole queue read.
+const WINDOW: i64 = 500;
+
+/// A terminal that asks for work.
+pub(crate) struct Claimant<'a> {
+    pub(crate) account: &'a str,
+    /// The installation's own id; first-protocol terminals have none.
+    pub(crate) terminal: Option<&'a str>,
+    pub(crate) protocol: i16,
+}
+
+/// A signal as it is handed out.
+pub(crate) struct HandedOut {
+    pub(crate) signal: SignalRow,
+    pub(crate) after: Vec<i64>,
+    pub(crate) rules: Rules,
+    pub(crate) magic_base: i64,
+}
+
+/// Whether anything waits at all: what a terminal that finds nothing costs.
+pub(crate) async fn any_pending(db: &mut PgConnection, account: &str) -> Result<bool, sqlx::Error> {
+    let any = sqlx::query_scalar!(
+        r#"select exists (select from signals where account = $1 and state = 'pending') as "any!""#,
+        account
+    );
+    any.fetch_one(db).await
+}
+
+/// What `choose` would hand out now.
+pub(crate) async fn choice(
+    db: &mut PgConnection,
+    claimant: &Claimant<'_>,
+    rules: &Rules,
+    limit: usize,
+    now: OffsetDateTime,
+) -> Result<Choice, sqlx::Error> {
+    for window in [WINDOW, i64::MAX] {
+        let rows = sqlx::query_as!(
+            SignalRow,
+            "select * from signals
+             where account = $1 and state in ('pending', 'processing', 'unknown')
+               and (state <> 'pending' or id <= (select max(id) from
+                    (select id from signals where account = $1 and state = 'pending' order by id limit $2) as first))
+             order by id",
+            claimant.account,
+            window
+        )
+        .fetch_all(&mut *db)
+        .await?;
+        let open = rows.iter().map(SignalRow::open).collect::<Result<Vec<_>, _>>()?;
+        let choice = choose(&open, rules, claimant.protocol, limit, now);
+        let whole = i64::try_from(rows.len()).unwrap_or(i64::MAX) < window;
+        if whole || !choice.claim.is_empty() {
+            return Ok(choice);
+        }
+    }
+    Ok(Choice::default())
+}
+
+/// Hands out up to `limit` signals, each under a lease and a new attempt.
+pub(crate) async fn claim(
+    db: &mut PgConnection,
+    claimant: &Claimant<'_>,
+    limit: usize,
+    now: OffsetDateTime,
+) -> Result<Vec<HandedOut>, sqlx::Error> {
+    let Some((rules, magic_base)) = account::lock(db, claimant.account).await? else { return Ok(Vec::new()) };
+    let choice = choice(db, claimant, &rules, limit, now).await?;
+    for id in &choice.supersede {
+        operate::end(db, *id, "cancelled", "superseded", "a closing of its symbol came after it", now).await?;
+    }
+    for (id, reason) in &choice.reject {
+        operate::end(db, *id, "rejected", reason.code, &reason.message, now).await?;
+    }
+    if choice.claim.is_empty() {
+        return Ok(Vec::new());
+    }
+    let ids: Vec<i64> = choice.claim.iter().map(|(id, _)| *id).collect();
+    let rows = mark(db, claimant, &ids, now).await?;
+    let handed_out = |signal: SignalRow| {
+        let after = choice.claim.iter().find(|(id, _)| *id == signal.id).map(|(_, after)| after.clone());
+        HandedOut { after: after.unwrap_or_default(), signal, rules: rules.clone(), magic_base }
+    };
+    Ok(rows.into_iter().map(handed_out).collect())
+}
+
+async fn mark(
+    db: &mut PgConnection,
+    claimant: &Claimant<'_>,
+    ids: &[i64],
+    now: OffsetDateTime,
+) -> Result<Vec<SignalRow>, sqlx::Error> {
+    sqlx::query_as!(
+        SignalRow,
+        r#"with claimed as (
+             update signals set state = 'processing', code = null, message = null, attempt = attempt + 1,
+                 claimed_by = $3, claim_protocol = $4, claimed_at = $5, lease_expires_at = $6
+             where id = any($1) and account = $2 and state = 'pending' and (expires_at is null or expires_at > $5)
+             returning *
+         ), logged as (
+             insert into signal_events (signal_id, at, state, attempt, details)
+             select signal_id, $5, state, attempt, jsonb_build_object('terminal', $3::text) from claimed
+         )
+         select signal_id as "signal_id!", id as "id!", account as "account!", symbol, action as "action!",
+                order_type as "order_type!", entry, volume, risk_percent, sl, tp, ticket, max_slippage_points,
+                order_expires_at, comment, metadata as "metadata!", principal as "principal!", idempotency_key,
+                request_id as "request_id!", state as "state!", code, message, attempt as "attempt!", claimed_by,
+                claim_protocol, lease_expires_at, expires_at, received_at as "received_at!",
+                stored_at as "stored_at!", claimed_at, finished_at
+         from claimed order by id"#,
+        ids,
+        claimant.account,
+        claimant.terminal,
+        claimant.protocol,
+        now,
+        now + LEASE
+    )
+    .fetch_all(db)
+    .await
+}
+
+/// A signal that a terminal must look up at the broker.
+pub(crate) struct Unresolved {
+    pub(crate) signal: SignalRow,
+    pub(crate) magic_base: i64,
+}
+
+/// What is unknown in an account, oldest first.
+pub(crate) async fn unresolved(db: &mut PgConnection, account: &str) -> Result<Vec<Unresolved>, sqlx::Error> {
+    let base = sqlx::query_scalar!("select magic_base from accounts where account = $1", account)
+        .fetch_optional(&mut *db)
+        .await?
+        .unwrap_or_default();
+    let rows = sqlx::query_as!(
+        SignalRow,
+        "select * from signals where account = $1 and state = 'unknown' order by id",
+        account
+    );
+    Ok(rows.fetch_all(db).await?.into_iter().map(|signal| Unresolved { signal, magic_base: base }).collect())
+}
+
+/// The magic number of an order.
+pub(crate) fn magic(base: i64, id: i64) -> i64 {
+    const IDS: i64 = 1_000_000_000_000;
+    base * IDS + id
+}
+
+/// A signal's state and claim, locked until the transaction ends.
+pub(crate) async fn lock_signal(
+    db: &mut PgConnection,
+    account: &str,
+    signal_id: Option<Uuid>,
+    id: Option<i64>,
+) -> Result<Option<SignalRow>, sqlx::Error> {
+    sqlx::query_as!(
+        SignalRow,
+        "select * from signals where account = $1 and (signal_id = $2 or ($2 is null and id = $3)) for update",
+        account,
+        signal_id,
+        id
+    )
+    .fetch_optional(db)
+    .await
+}

@@ -1,0 +1,227 @@
+//! Signals from the queue into the table, a batch at a time.
+
+use std::collections::HashMap;
+
+use common::domain::{Level, Percent, Price, SignalState, Volume};
+use common::message::{Envelope, SignalAccepted};
+use sqlx::PgConnection;
+use time::OffsetDateTime;
+use uuid::Uuid;
+
+use super::account;
+use crate::life::{Admission, Rules, admit, expiry};
+
+/// What became of a signal that was not known before.
+pub(crate) struct Stored {
+    pub(crate) account: String,
+    pub(crate) state: String,
+    pub(crate) code: Option<String>,
+}
+
+/// Before the first signal: numbers never repeat, also after a restore of an old backup.
+pub(crate) async fn raise_sequence(db: &mut PgConnection, now: OffsetDateTime) -> Result<(), sqlx::Error> {
+    const EPOCH_2020: i64 = 1_577_836_800;
+    const NUMBERS_PER_SECOND: i64 = 100;
+    let least = (now.unix_timestamp() - EPOCH_2020).max(1) * NUMBERS_PER_SECOND;
+    sqlx::query_scalar!("select setval('signal_ids', greatest($1::bigint, (select last_value from signal_ids)))", least)
+        .fetch_one(db)
+        .await
+        .map(drop)
+}
+
+/// Stores a message that can't be read.
+pub(crate) async fn dead_letter(
+    db: &mut PgConnection,
+    body: &[u8],
+    reason: &str,
+    now: OffsetDateTime,
+) -> Result<(), sqlx::Error> {
+    sqlx::query!("insert into signal_dead_letters (received_at, reason, body) values ($1, $2, $3)", now, reason, body)
+        .execute(db)
+        .await
+        .map(drop)
+}
+
+/// Which signal each idempotency key of the batch stands for, now and for ever.
+async fn claim_keys(
+    db: &mut PgConnection,
+    batch: &[Envelope<SignalAccepted>],
+) -> Result<HashMap<(String, String), Uuid>, sqlx::Error> {
+    let mut keyed: Vec<(&str, &str, Uuid)> = batch
+        .iter()
+        .filter_map(|message| {
+            let signal = &message.body;
+            signal.idempotency_key.as_deref().map(|key| (signal.principal.as_str(), key, signal.signal_id))
+        })
+        .collect();
+    if keyed.is_empty() {
+        return Ok(HashMap::new());
+    }
+    // One order for everybody, so that two dispatchers can't lock each other out; the queue's order among equals.
+    keyed.sort_by_key(|(principal, key, _)| (*principal, *key));
+    let principals: Vec<String> = keyed.iter().map(|row| row.0.to_owned()).collect();
+    let keys: Vec<String> = keyed.iter().map(|row| row.1.to_owned()).collect();
+    let signals: Vec<Uuid> = keyed.iter().map(|row| row.2).collect();
+    sqlx::query!(
+        "insert into idempotency_keys (principal, idempotency_key, signal_id)
+         select * from unnest($1::text[], $2::text[], $3::uuid[]) on conflict do nothing",
+        &principals,
+        &keys,
+        &signals
+    )
+    .execute(&mut *db)
+    .await?;
+    let rows = sqlx::query!(
+        "select k.principal, k.idempotency_key, k.signal_id from idempotency_keys k
+         join (select distinct * from unnest($1::text[], $2::text[])) as b (principal, idempotency_key)
+         using (principal, idempotency_key)",
+        &principals,
+        &keys
+    )
+    .fetch_all(db)
+    .await?;
+    Ok(rows.into_iter().map(|row| ((row.principal, row.idempotency_key), row.signal_id)).collect())
+}
+
+/// Columns of the batch; PostgreSQL takes them as arrays in one statement.
+#[derive(Default)]
+struct Columns {
+    signal_id: Vec<Uuid>,
+    account: Vec<String>,
+    symbol: Vec<Option<String>>,
+    action: Vec<String>,
+    order_type: Vec<String>,
+    entry: Vec<Option<rust_decimal::Decimal>>,
+    volume: Vec<Option<rust_decimal::Decimal>>,
+    risk_percent: Vec<Option<rust_decimal::Decimal>>,
+    sl: Vec<Option<rust_decimal::Decimal>>,
+    tp: Vec<Option<rust_decimal::Decimal>>,
+    ticket: Vec<Option<i64>>,
+    max_slippage_points: Vec<Option<i32>>,
+    order_expires_at: Vec<Option<OffsetDateTime>>,
+    comment: Vec<Option<String>>,
+    metadata: Vec<serde_json::Value>,
+    principal: Vec<String>,
+    idempotency_key: Vec<Option<String>>,
+    request_id: Vec<String>,
+    state: Vec<String>,
+    code: Vec<Option<String>>,
+    message: Vec<Option<String>>,
+    expires_at: Vec<Option<OffsetDateTime>>,
+    received_at: Vec<OffsetDateTime>,
+    finished_at: Vec<Option<OffsetDateTime>>,
+}
+
+impl Columns {
+    fn push(&mut self, envelope: &Envelope<SignalAccepted>, rules: Option<&Rules>, admission: Admission, now: OffsetDateTime) {
+        let signal = &envelope.body;
+        let order = &signal.order;
+        let (state, reason) = match admission {
+            Admission::Pending => (SignalState::Pending, None),
+            Admission::Ended(state, reason) => (state, Some(reason)),
+        };
+        self.signal_id.push(signal.signal_id);
+        self.account.push(signal.account.to_string());
+        self.symbol.push(order.symbol.as_ref().map(ToString::to_string));
+        self.action.push(order.action.as_str().to_owned());
+        self.order_type.push(order.order_type.as_str().to_owned());
+        self.entry.push(order.entry.map(Price::get));
+        self.volume.push(order.volume.map(Volume::get));
+        self.risk_percent.push(order.risk_percent.map(Percent::get));
+        self.sl.push(order.sl.map(Level::get));
+        self.tp.push(order.tp.map(Level::get));
+        self.ticket.push(order.ticket);
+        self.max_slippage_points.push(order.max_slippage_points);
+        self.order_expires_at.push(signal.order_expires_at);
+        self.comment.push(signal.comment.clone());
+        self.metadata.push(signal.metadata.clone().into());
+        self.principal.push(signal.principal.clone());
+        self.idempotency_key.push(signal.idempotency_key.clone());
+        self.request_id.push(envelope.request_id.clone());
+        self.state.push(state.as_str().to_owned());
+        self.code.push(reason.as_ref().map(|reason| reason.code.to_owned()));
+        self.message.push(reason.map(|reason| reason.message));
+        self.expires_at.push(expiry(signal, rules));
+        self.received_at.push(signal.received_at);
+        self.finished_at.push(state.is_terminal().then_some(now));
+    }
+}
+
+/// Stores a batch in the queue's order and judges each signal; those stored before are left as they are.
+pub(crate) async fn store(
+    db: &mut PgConnection,
+    batch: &[Envelope<SignalAccepted>],
+    now: OffsetDateTime,
+) -> Result<Vec<Stored>, sqlx::Error> {
+    let keys = claim_keys(db, batch).await?;
+    let mut rules: HashMap<&str, Option<Rules>> = HashMap::new();
+    let mut columns = Columns::default();
+    for envelope in batch {
+        let signal = &envelope.body;
+        let name = signal.account.as_str();
+        if !rules.contains_key(name) {
+            rules.insert(name, account::rules(db, name).await?);
+        }
+        let rules = rules.get(name).and_then(Option::as_ref);
+        let reused = signal.idempotency_key.as_ref().is_some_and(|key| {
+            keys.get(&(signal.principal.clone(), key.clone())).is_some_and(|known| *known != signal.signal_id)
+        });
+        columns.push(envelope, rules, admit(signal, rules, reused, now), now);
+    }
+    insert(db, &columns, now).await
+}
+
+async fn insert(db: &mut PgConnection, columns: &Columns, now: OffsetDateTime) -> Result<Vec<Stored>, sqlx::Error> {
+    sqlx::query_as!(
+        Stored,
+        r#"with stored as (
+             insert into signals (signal_id, account, symbol, action, order_type, entry, volume, risk_percent, sl, tp,
+                 ticket, max_slippage_points, order_expires_at, comment, metadata, principal, idempotency_key,
+                 request_id, state, code, message, expires_at, received_at, finished_at, stored_at)
+             select signal_id, account, symbol, action, order_type, entry, volume, risk_percent, sl, tp,
+                 ticket, max_slippage_points, order_expires_at, comment, metadata, principal, idempotency_key,
+                 request_id, state, code, message, expires_at, received_at, finished_at, $25
+             from unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::text[], $6::numeric[], $7::numeric[],
+                 $8::numeric[], $9::numeric[], $10::numeric[], $11::bigint[], $12::integer[], $13::timestamptz[],
+                 $14::text[], $15::jsonb[], $16::text[], $17::text[], $18::text[], $19::text[], $20::text[],
+                 $21::text[], $22::timestamptz[], $23::timestamptz[], $24::timestamptz[]) with ordinality
+                 as batch (signal_id, account, symbol, action, order_type, entry, volume, risk_percent, sl, tp,
+                 ticket, max_slippage_points, order_expires_at, comment, metadata, principal, idempotency_key,
+                 request_id, state, code, message, expires_at, received_at, finished_at, place)
+             order by place
+             on conflict (signal_id) do nothing
+             returning signal_id, account, state, code, message
+         ), logged as (
+             insert into signal_events (signal_id, at, state, attempt, code, message)
+             select signal_id, $25, state, 0, code, message from stored
+         )
+         select account as "account!", state as "state!", code from stored"#,
+        &columns.signal_id,
+        &columns.account,
+        &columns.symbol as &[Option<String>],
+        &columns.action,
+        &columns.order_type,
+        &columns.entry as &[Option<rust_decimal::Decimal>],
+        &columns.volume as &[Option<rust_decimal::Decimal>],
+        &columns.risk_percent as &[Option<rust_decimal::Decimal>],
+        &columns.sl as &[Option<rust_decimal::Decimal>],
+        &columns.tp as &[Option<rust_decimal::Decimal>],
+        &columns.ticket as &[Option<i64>],
+        &columns.max_slippage_points as &[Option<i32>],
+        &columns.order_expires_at as &[Option<OffsetDateTime>],
+        &columns.comment as &[Option<String>],
+        &columns.metadata,
+        &columns.principal,
+        &columns.idempotency_key as &[Option<String>],
+        &columns.request_id,
+        &columns.state,
+        &columns.code as &[Option<String>],
+        &columns.message as &[Option<String>],
+        &columns.expires_at as &[Option<OffsetDateTime>],
+        &columns.received_at,
+        &columns.finished_at as &[Option<OffsetDateTime>],
+        now
+    )
+    .fetch_all(db)
+    .await
+}

@@ -1,0 +1,85 @@
+//! Changes of a signal's state by decision: of a report, an operator, or the gate.
+
+use sqlx::PgConnection;
+use time::OffsetDateTime;
+use uuid::Uuid;
+
+/// Ends a pending signal; false if it was not pending any more.
+pub(crate) async fn end(
+    db: &mut PgConnection,
+    id: i64,
+    state: &str,
+    code: &str,
+    message: &str,
+    now: OffsetDateTime,
+) -> Result<bool, sqlx::Error> {
+    let done = sqlx::query!(
+        "with ended as (
+             update signals set state = $2, code = $3, message = $4, finished_at = $5
+             where id = $1 and state = 'pending' returning signal_id, attempt
+         )
+         insert into signal_events (signal_id, at, state, attempt, code, message)
+         select signal_id, $5, $2, attempt, $3, $4 from ended",
+        id,
+        state,
+        code,
+        message,
+        now
+    )
+    .execute(db)
+    .await?;
+    Ok(done.rows_affected() == 1)
+}
+
+/// Ends all pending openings of an account; returns how many.
+pub(crate) async fn reject_openings(
+    db: &mut PgConnection,
+    account: &str,
+    code: &str,
+    message: &str,
+    now: OffsetDateTime,
+) -> Result<u64, sqlx::Error> {
+    let done = sqlx::query!(
+        "with ended as (
+             update signals set state = 'rejected', code = $2, message = $3, finished_at = $4
+             where account = $1 and state = 'pending' and action in ('BUY', 'SELL') returning signal_id, attempt
+         )
+         insert into signal_events (signal_id, at, state, attempt, code, message)
+         select signal_id, $4, 'rejected', attempt, $2, $3 from ended",
+        account,
+        code,
+        message,
+        now
+    )
+    .execute(db)
+    .await?;
+    Ok(done.rows_affected())
+}
+
+/// Writes a signal's new state, whatever it was; the caller holds its row and has judged.
+pub(crate) async fn set_state(
+    db: &mut PgConnection,
+    signal_id: Uuid,
+    state: &str,
+    code: Option<&str>,
+    message: Option<&str>,
+    now: OffsetDateTime,
+) -> Result<(), sqlx::Error> {
+    sqlx::query!(
+        "with changed as (
+             update signals set state = $2, code = $3, message = $4, lease_expires_at = null,
+                 finished_at = case when $2 in ('pending', 'unknown') then null else $5::timestamptz end
+             where signal_id = $1 returning attempt
+         )
+         insert into signal_events (signal_id, at, state, attempt, code, message)
+         select $1, $5, $2, attempt, $3, $4 from changed",
+        signal_id,
+        state,
+        code,
+        message,
+        now
+    )
+    .execute(db)
+    .await
+    .map(drop)
+}

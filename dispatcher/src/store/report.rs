@@ -1,0 +1,348 @@
+//! Reports of terminals: what they do to signals, trades and deals.
+//!
+//! Invariant: a deal counts once, and a report with a ticket is never lost, whatever it is about.
+
+use common::domain::{Action, SignalState};
+use rust_decimal::Decimal;
+use sqlx::PgConnection;
+use time::OffsetDateTime;
+use uuid::Uuid;
+
+use super::{SignalRow, claim, corrupt, operate};
+use crate::confirmation::{Confirmation, Part};
+use crate::life::{self, Effect, Known, Report, Status};
+
+/// What a report did.
+#[derive(Debug)]
+pub(crate) struct Outcome {
+    /// The signal it was about, and its state now.
+    pub(crate) signal: Option<(Uuid, SignalState)>,
+    /// In words, for the terminal's log.
+    pub(crate) effect: String,
+    /// What an operator must look at.
+    pub(crate) anomaly: Option<&'static str>,
+    /// The state it caused, if any.
+    pub(crate) ended: Option<SignalState>,
+    /// Seconds from acceptance to this end.
+    pub(crate) age_seconds: Option<f64>,
+}
+
+/// Takes a report in; none where it is about a signal that does not exist and proves no trade.
+pub(crate) async fn apply(
+    db: &mut PgConnection,
+    account: &str,
+    confirmation: &Confirmation,
+    status: Status,
+    action: Option<Action>,
+    now: OffsetDateTime,
+) -> Result<Option<Outcome>, sqlx::Error> {
+    let ticket = confirmation.ticket();
+    let signal = find(db, account, confirmation, action, ticket).await?;
+    let traded = matches!(status, Status::Executed | Status::Placed | Status::Closed);
+    if signal.is_none() && !(traded && ticket.is_some()) {
+        return Ok(None);
+    }
+    let (effect, anomaly) = match &signal {
+        Some(signal) => judge(db, signal, confirmation, status, ticket, now).await?,
+        None if confirmation.names_a_signal() => (Effect::Nothing("of an unknown signal"), Some("unknown_signal")),
+        None => (Effect::Nothing("of an order that is not ours"), None),
+    };
+    let words = match &effect {
+        Effect::End(state, _) => state.as_str().to_owned(),
+        Effect::Again => "pending".to_owned(),
+        Effect::Nothing(why) => format!("recorded: {why}"),
+    };
+    let signal_id = signal.as_ref().map(|signal| signal.signal_id);
+    let mut outcome = Outcome { signal: None, effect: words, anomaly, ended: None, age_seconds: None };
+    if let Some(signal) = &signal {
+        outcome.signal = Some((signal.signal_id, signal.state.parse().map_err(corrupt)?));
+    }
+    if !record(db, account, confirmation, status, signal_id, &outcome, now).await? {
+        outcome.effect = "repeated".to_owned();
+        outcome.anomaly = None;
+        return Ok(Some(outcome));
+    }
+    if let Some(signal) = &signal {
+        if let Some(state) = write(db, signal, &effect, now).await? {
+            outcome.signal = Some((signal.signal_id, state));
+            outcome.ended = state.is_terminal().then_some(state);
+            outcome.age_seconds = Some((now - signal.received_at).as_seconds_f64());
+        }
+    }
+    if traded && ticket.is_some() {
+        trade(db, account, confirmation, status, action, signal.as_ref(), now).await?;
+    }
+    Ok(Some(outcome))
+}
+
+/// The signal a report is about, locked.
+async fn find(
+    db: &mut PgConnection,
+    account: &str,
+    confirmation: &Confirmation,
+    action: Option<Action>,
+    ticket: Option<i64>,
+) -> Result<Option<SignalRow>, sqlx::Error> {
+    if confirmation.names_a_signal() {
+        return claim::lock_signal(db, account, confirmation.uuid(), confirmation.id).await;
+    }
+    let known = sqlx::query_scalar!("select signal_id from trades where account = $1 and ticket = $2", account, ticket)
+        .fetch_optional(&mut *db)
+        .await?;
+    if let Some(signal_id) = known {
+        return match signal_id {
+            Some(signal_id) => claim::lock_signal(db, account, Some(signal_id), None).await,
+            None => Ok(None),
+        };
+    }
+    // The first Expert Advisor names no signal: it can only mean the oldest it was handed of that kind.
+    sqlx::query_as!(
+        SignalRow,
+        "select * from signals where account = $1 and state in ('processing', 'unknown')
+           and symbol = $2 and action = $3 order by id limit 1 for update",
+        account,
+        confirmation.symbol,
+        action.map(Action::as_str)
+    )
+    .fetch_optional(db)
+    .await
+}
+
+async fn judge(
+    db: &mut PgConnection,
+    signal: &SignalRow,
+    confirmation: &Confirmation,
+    status: Status,
+    ticket: Option<i64>,
+    now: OffsetDateTime,
+) -> Result<(Effect, Option<&'static str>), sqlx::Error> {
+    let tickets = sqlx::query!("select ticket, order_ticket from trades where signal_id = $1", signal.signal_id)
+        .fetch_all(db)
+        .await?;
+    let mut tickets: Vec<i64> =
+        tickets.into_iter().flat_map(|trade| [Some(trade.ticket), trade.order_ticket]).flatten().collect();
+    // A pending order's position may have another number than the order: the order's number proves that it is the same.
+    if confirmation.order.is_some_and(|order| tickets.contains(&order)) {
+        tickets.extend(ticket);
+    }
+    let known = Known {
+        state: signal.state.parse().map_err(corrupt)?,
+        action: signal.action.parse().map_err(corrupt)?,
+        attempt: signal.attempt,
+        claimed_by: signal.claimed_by.as_deref(),
+        expires_at: signal.expires_at,
+        tickets: &tickets,
+    };
+    let report = Report {
+        status,
+        attempt: confirmation.attempt,
+        ticket,
+        terminal: confirmation.terminal.as_deref(),
+        message: confirmation.message.as_deref(),
+        retcode: confirmation.retcode,
+    };
+    Ok(life::confirm(&known, &report, now))
+}
+
+/// Keeps the report; false for a repetition.
+async fn record(
+    db: &mut PgConnection,
+    account: &str,
+    confirmation: &Confirmation,
+    status: Status,
+    signal_id: Option<Uuid>,
+    outcome: &Outcome,
+    now: OffsetDateTime,
+) -> Result<bool, sqlx::Error> {
+    let body = serde_json::to_value(confirmation).map_err(|error| sqlx::Error::Encode(Box::new(error)))?;
+    let done = sqlx::query!(
+        "insert into trade_reports
+             (account, received_at, terminal, signal_id, attempt, status, fingerprint, body, effect, anomaly)
+         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) on conflict (account, fingerprint) do nothing",
+        account,
+        now,
+        confirmation.terminal,
+        signal_id,
+        confirmation.attempt,
+        Confirmation::status_word(status),
+        &confirmation.fingerprint()[..],
+        body,
+        outcome.effect,
+        outcome.anomaly
+    )
+    .execute(db)
+    .await?;
+    Ok(done.rows_affected() == 1)
+}
+
+/// Carries the effect out; the signal's new state, if it has one.
+async fn write(
+    db: &mut PgConnection,
+    signal: &SignalRow,
+    effect: &Effect,
+    now: OffsetDateTime,
+) -> Result<Option<SignalState>, sqlx::Error> {
+    let (state, code, message) = match effect {
+        Effect::End(state, reason) => (*state, Some(reason.code), Some(reason.message.as_str())),
+        Effect::Again => (SignalState::Pending, Some("not_sent"), Some("the terminal's journal shows that nothing was sent")),
+        Effect::Nothing(_) => return Ok(None),
+    };
+    operate::set_state(db, signal.signal_id, state.as_str(), code, message, now).await?;
+    Ok(Some(state))
+}
+
+/// What a report with a ticket does to the account's trades.
+async fn trade(
+    db: &mut PgConnection,
+    account: &str,
+    confirmation: &Confirmation,
+    status: Status,
+    action: Option<Action>,
+    signal: Option<&SignalRow>,
+    now: OffsetDateTime,
+) -> Result<(), sqlx::Error> {
+    let asked = signal.map(|signal| signal.action.parse::<Action>().map_err(corrupt)).transpose()?;
+    match (status, asked.or(action)) {
+        (Status::Closed, _) | (Status::Executed, Some(Action::Close | Action::CloseAll)) => {
+            for part in confirmation.closings() {
+                close(db, account, &part, now).await?;
+            }
+            Ok(())
+        }
+        (_, Some(Action::Modify | Action::Ping)) => Ok(()),
+        _ => open(db, account, confirmation, status, asked.or(action), signal, now).await,
+    }
+}
+
+/// Counts a deal; false if it was counted before. Reports without a deal's number count by their ticket alone.
+async fn count_deal(
+    db: &mut PgConnection,
+    account: &str,
+    ticket: i64,
+    part: &Part,
+    closing: bool,
+    now: OffsetDateTime,
+) -> Result<bool, sqlx::Error> {
+    let Some(deal) = part.deal.filter(|deal| *deal > 0) else { return Ok(true) };
+    let done = sqlx::query!(
+        "insert into deals (account, deal, ticket, closing, volume, price, profit, reported_at)
+         values ($1, $2, $3, $4, $5, $6, $7, $8) on conflict do nothing",
+        account,
+        deal,
+        ticket,
+        closing,
+        part.volume.unwrap_or_default(),
+        if closing { part.close_price.or(part.price) } else { part.price },
+        part.profit.unwrap_or_default(),
+        now
+    )
+    .execute(db)
+    .await?;
+    Ok(done.rows_affected() == 1)
+}
+
+async fn open(
+    db: &mut PgConnection,
+    account: &str,
+    confirmation: &Confirmation,
+    status: Status,
+    action: Option<Action>,
+    signal: Option<&SignalRow>,
+    now: OffsetDateTime,
+) -> Result<(), sqlx::Error> {
+    let Some(ticket) = confirmation.ticket() else { return Ok(()) };
+    let resting = status == Status::Placed;
+    let fill = Part {
+        deal: confirmation.deal.filter(|_| !resting),
+        volume: confirmation.volume,
+        price: confirmation.price,
+        ..Part::default()
+    };
+    if !count_deal(db, account, ticket, &fill, false, now).await? {
+        return Ok(());
+    }
+    // An order that rested here until now becomes the position it was filled into.
+    let filled = sqlx::query!(
+        "update trades set status = 'open', ticket = $3, volume = $4, open_price = coalesce($5, open_price)
+         where account = $1 and ticket = any($2) and status = 'placed' and not $6",
+        account,
+        &[ticket, confirmation.order.unwrap_or(ticket)],
+        ticket,
+        confirmation.volume.unwrap_or_default(),
+        confirmation.price,
+        resting
+    )
+    .execute(&mut *db)
+    .await?;
+    if filled.rows_affected() > 0 {
+        return Ok(());
+    }
+    sqlx::query!(
+        "insert into trades (account, ticket, order_ticket, signal_id, symbol, action, volume, open_price, status,
+                             retcode, execution_ms, opened_at)
+         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
+         on conflict (account, ticket) do update set
+             signal_id = coalesce(trades.signal_id, excluded.signal_id),
+             volume = trades.volume + case when $13 then excluded.volume else 0 end",
+        account,
+        ticket,
+        confirmation.order,
+        signal.map(|signal| signal.signal_id),
+        confirmation.symbol.as_ref().or(signal.and_then(|signal| signal.symbol.as_ref())),
+        action.map(Action::as_str),
+        confirmation.volume.or(signal.and_then(|signal| signal.volume)).unwrap_or_default(),
+        confirmation.price,
+        if resting { "placed" } else { "open" },
+        confirmation.retcode,
+        confirmation.execution_ms,
+        now,
+        // Without a deal's number a second report of a ticket can't be told from a repetition.
+        fill.deal.is_some()
+    )
+    .execute(db)
+    .await
+    .map(drop)
+}
+
+async fn close(db: &mut PgConnection, account: &str, part: &Part, now: OffsetDateTime) -> Result<(), sqlx::Error> {
+    let Some(ticket) = part.ticket.filter(|ticket| *ticket > 0) else { return Ok(()) };
+    if !count_deal(db, account, ticket, part, true, now).await? {
+        return Ok(());
+    }
+    let deleted = sqlx::query!(
+        "update trades set status = 'cancelled', closed_at = $3
+         where account = $1 and ticket = $2 and status = 'placed'",
+        account,
+        ticket,
+        now
+    )
+    .execute(&mut *db)
+    .await?;
+    let volume: Option<Decimal> = part.volume.filter(|volume| !volume.is_zero());
+    if deleted.rows_affected() > 0 || (volume.is_none() && part.deal.is_none() && part.close_price.is_none()) {
+        return Ok(());
+    }
+    // A position we never heard of (opened by hand) is kept too, as wholly closed.
+    sqlx::query!(
+        "insert into trades (account, ticket, symbol, volume, closed_volume, close_price, profit, status, opened_at, closed_at)
+         values ($1, $2, $3, coalesce($4::numeric, 0), coalesce($4::numeric, 0), $5::numeric, coalesce($6::numeric, 0), 'closed', $7, $7)
+         on conflict (account, ticket) do update set
+             closed_volume = trades.closed_volume + coalesce($4::numeric, trades.volume - trades.closed_volume),
+             close_price = coalesce($5::numeric, trades.close_price),
+             profit = trades.profit + coalesce($6::numeric, 0),
+             status = case when trades.closed_volume + coalesce($4::numeric, trades.volume) >= trades.volume
+                           then 'closed' else 'open' end,
+             closed_at = case when trades.closed_volume + coalesce($4::numeric, trades.volume) >= trades.volume then $7 end
+         where trades.status = 'open'",
+        account,
+        ticket,
+        part.symbol,
+        volume,
+        part.close_price,
+        part.profit,
+        now
+    )
+    .execute(db)
+    .await
+    .map(drop)
+}

@@ -1,0 +1,163 @@
+//! What time does to signals. Each statement changes only rows that are still as they were.
+
+use sqlx::PgConnection;
+use time::OffsetDateTime;
+
+use crate::life::UNCONFIRMED;
+
+/// A signal that time has moved.
+pub(crate) struct Swept {
+    pub(crate) account: String,
+    pub(crate) state: String,
+}
+
+/// Pending signals whose life is over: `expired`.
+pub(crate) async fn expire(
+    db: &mut PgConnection,
+    code: &str,
+    message: &str,
+    now: OffsetDateTime,
+) -> Result<Vec<Swept>, sqlx::Error> {
+    sqlx::query_as!(
+        Swept,
+        r#"with ended as (
+             update signals set state = 'expired', code = $2, message = $3, finished_at = $1
+             where state = 'pending' and expires_at <= $1 returning signal_id, account, state, attempt
+         ), logged as (
+             insert into signal_events (signal_id, at, state, attempt, code, message)
+             select signal_id, $1, state, attempt, $2, $3 from ended
+         )
+         select account as "account!", state as "state!" from ended"#,
+        now,
+        code,
+        message
+    )
+    .fetch_all(db)
+    .await
+}
+
+/// Claims whose lease ran out: `unknown`.
+pub(crate) async fn lapse(db: &mut PgConnection, now: OffsetDateTime) -> Result<Vec<Swept>, sqlx::Error> {
+    sqlx::query_as!(
+        Swept,
+        r#"with lapsed as (
+             update signals set state = 'unknown', code = 'lease_expired', lease_expires_at = null,
+                 message = 'the terminal did not confirm in time; it may or may not have sent the order'
+             where state = 'processing' and lease_expires_at <= $1
+             returning signal_id, account, state, attempt, code, message
+         ), logged as (
+             insert into signal_events (signal_id, at, state, attempt, code, message)
+             select signal_id, $1, state, attempt, code, message from lapsed
+         )
+         select account as "account!", state as "state!" from lapsed"#,
+        now
+    )
+    .fetch_all(db)
+    .await
+}
+
+/// Claims of the first protocol that nobody will ever look up: `failed`.
+pub(crate) async fn give_up(db: &mut PgConnection, now: OffsetDateTime) -> Result<Vec<Swept>, sqlx::Error> {
+    sqlx::query_as!(
+        Swept,
+        r#"with ended as (
+             update signals set state = 'failed', code = 'unconfirmed', finished_at = $1,
+                 message = 'a terminal of the first protocol took it and never confirmed'
+             where state = 'unknown' and claim_protocol < 2 and coalesce(expires_at, claimed_at) <= $2
+             returning signal_id, account, state, attempt, code, message
+         ), logged as (
+             insert into signal_events (signal_id, at, state, attempt, code, message)
+             select signal_id, $1, state, attempt, code, message from ended
+         )
+         select account as "account!", state as "state!" from ended"#,
+        now,
+        now - UNCONFIRMED
+    )
+    .fetch_all(db)
+    .await
+}
+
+/// What the terminals of these accounts can't take: `rejected`.
+pub(crate) async fn reject_too_old(
+    db: &mut PgConnection,
+    accounts: &[String],
+    now: OffsetDateTime,
+) -> Result<Vec<Swept>, sqlx::Error> {
+    sqlx::query_as!(
+        Swept,
+        r#"with ended as (
+             update signals set state = 'rejected', code = 'terminal_too_old', finished_at = $1,
+                 message = 'the account''s terminal takes market orders only; update its Expert Advisor'
+             where state = 'pending' and account = any($2)
+               and not (action in ('BUY', 'SELL') and order_type = 'market' and risk_percent is null)
+             returning signal_id, account, state, attempt, code, message
+         ), logged as (
+             insert into signal_events (signal_id, at, state, attempt, code, message)
+             select signal_id, $1, state, attempt, code, message from ended
+         )
+         select account as "account!", state as "state!" from ended"#,
+        now,
+        accounts
+    )
+    .fetch_all(db)
+    .await
+}
+
+/// Openings that arrived while their account was switched: `rejected`.
+pub(crate) async fn reject_switched_off(db: &mut PgConnection, now: OffsetDateTime) -> Result<Vec<Swept>, sqlx::Error> {
+    sqlx::query_as!(
+        Swept,
+        r#"with ended as (
+             update signals s set state = 'rejected', code = 'account_' || a.mode, finished_at = $1,
+                 message = 'the account is ' || a.mode || ': no openings'
+             from accounts a
+             where a.account = s.account and a.mode <> 'active' and s.state = 'pending' and s.action in ('BUY', 'SELL')
+             returning s.signal_id, s.account, s.state, s.attempt, s.code, s.message
+         ), logged as (
+             insert into signal_events (signal_id, at, state, attempt, code, message)
+             select signal_id, $1, state, attempt, code, message from ended
+         )
+         select account as "account!", state as "state!" from ended"#,
+        now
+    )
+    .fetch_all(db)
+    .await
+}
+
+/// Accounts that have something to hand out, perhaps.
+pub(crate) async fn accounts_with_pending(db: &mut PgConnection) -> Result<Vec<String>, sqlx::Error> {
+    sqlx::query_scalar!("select distinct account from signals where state = 'pending'").fetch_all(db).await
+}
+
+/// How many dispatchers share this database, by their listening connections.
+pub(crate) async fn dispatchers(db: &mut PgConnection, application: &str) -> Result<i64, sqlx::Error> {
+    sqlx::query_scalar!(
+        r#"select count(*) as "count!" from pg_stat_activity
+           where application_name = $1 and datname = current_database()"#,
+        application
+    )
+    .fetch_one(db)
+    .await
+}
+
+/// Tells the other dispatchers that these accounts changed.
+pub(crate) async fn notify(db: &mut PgConnection, channel: &str, accounts: &str) -> Result<(), sqlx::Error> {
+    sqlx::query_scalar!(r#"select pg_notify($1, $2)::text as "void""#, channel, accounts).fetch_one(db).await.map(drop)
+}
+
+/// Makes the partitions of the months to come.
+pub(crate) async fn make_partitions(db: &mut PgConnection) -> Result<(), sqlx::Error> {
+    sqlx::query_scalar!(r#"select ensure_month_partitions('signal_events', 3)::text as "void""#)
+        .fetch_one(db)
+        .await
+        .map(drop)
+}
+
+/// Signals in each state that is not an end, for the gauge.
+pub(crate) async fn open_counts(db: &mut PgConnection) -> Result<Vec<(String, i64)>, sqlx::Error> {
+    let rows = sqlx::query!(
+        r#"select state, count(*) as "count!" from signals
+           where state in ('pending', 'processing', 'unknown') group by state"#
+    );
+    Ok(rows.fetch_all(db).await?.into_iter().map(|row| (row.state, row.count)).collect())
+}

@@ -1,0 +1,114 @@
+//! What happens by time alone: expiries, leases, and the look that makes up for a lost wake-up.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use sqlx::postgres::PgListener;
+use tokio_util::sync::CancellationToken;
+
+use crate::store::{account, sweep};
+use crate::wake::Changed;
+use crate::{Dispatcher, life};
+
+/// How often; also the longest a waiting terminal sleeps through a change that nobody told.
+const INTERVAL: Duration = Duration::from_millis(250);
+/// Partitions are made three months ahead; every hour is plenty.
+const PARTITIONS_EVERY: u32 = 4 * 3_600;
+/// Gauges, the count of dispatchers and old terminals: once a second.
+const SLOW_EVERY: u32 = 4;
+/// Where dispatchers tell each other which accounts changed.
+const CHANNEL: &str = "dispatcher_wake";
+/// The name of the listening connection, by which dispatchers count each other.
+const LISTENER: &str = "dispatcher listener";
+
+impl Dispatcher {
+    /// In the transaction of a change: one message for all its accounts, only where someone listens.
+    pub(crate) async fn tell_others(
+        &self,
+        db: &mut sqlx::PgConnection,
+        changed: &Changed,
+    ) -> Result<(), sqlx::Error> {
+        if changed.is_empty() || !self.wake.several() {
+            return Ok(());
+        }
+        // PostgreSQL takes less than 8000 bytes; accounts beyond that are found by the regular look.
+        const PAYLOAD_BYTES_MAX: usize = 7_900;
+        let mut payload = String::new();
+        for account in changed {
+            if payload.len() + account.len() < PAYLOAD_BYTES_MAX {
+                payload.push_str(account);
+                payload.push(' ');
+            }
+        }
+        sweep::notify(db, CHANNEL, &payload).await
+    }
+}
+
+/// Runs until told to stop.
+pub(crate) async fn run(dispatcher: Arc<Dispatcher>, stop: CancellationToken) {
+    let mut turn: u32 = 0;
+    let mut failing = false;
+    while tokio::time::timeout(INTERVAL, stop.cancelled()).await.is_err() {
+        let outcome = once(&dispatcher, turn).await;
+        dispatcher.database_ready.set(outcome.is_ok());
+        if let Err(error) = &outcome
+            && !failing
+        {
+            tracing::warn!(%error, "the regular look at the signals failed, trying again");
+        }
+        failing = outcome.is_err();
+        turn = turn.wrapping_add(1);
+    }
+}
+
+async fn once(dispatcher: &Dispatcher, turn: u32) -> Result<(), sqlx::Error> {
+    let now = dispatcher.clock.now();
+    let mut db = dispatcher.pool.acquire().await?;
+    let expired = life::expired();
+    let mut swept = sweep::expire(&mut db, expired.code, &expired.message, now).await?;
+    swept.extend(sweep::lapse(&mut db, now).await?);
+    if turn.is_multiple_of(SLOW_EVERY) {
+        swept.extend(sweep::give_up(&mut db, now).await?);
+        swept.extend(sweep::reject_switched_off(&mut db, now).await?);
+        let old = account::without_a_full_terminal(&mut db, now).await?;
+        swept.extend(sweep::reject_too_old(&mut db, &old, now).await?);
+        dispatcher.wake.set_several(sweep::dispatchers(&mut db, LISTENER).await? > 1);
+        for (state, count) in sweep::open_counts(&mut db).await? {
+            #[expect(clippy::cast_precision_loss, reason = "a gauge of a count")]
+            metrics::gauge!("pipeline_signals", "state" => state).set(count as f64);
+        }
+    }
+    if turn.is_multiple_of(PARTITIONS_EVERY) {
+        sweep::make_partitions(&mut db).await?;
+    }
+    for signal in &swept {
+        metrics::counter!("pipeline_signals_ended_total", "state" => signal.state.clone()).increment(1);
+    }
+    let changed: Changed = swept.into_iter().map(|signal| signal.account).collect();
+    dispatcher.tell_others(&mut db, &changed).await?;
+    dispatcher.wake.wake_all(&changed);
+    dispatcher.wake.wake_all(&sweep::accounts_with_pending(&mut db).await?);
+    Ok(())
+}
+
+/// Passes on what other dispatchers tell, until told to stop.
+pub(crate) async fn listen(dispatcher: Arc<Dispatcher>, stop: CancellationToken) {
+    let connect = || async {
+        let pool = common::database::pool(&dispatcher.database_url, LISTENER).map_err(|error| error.to_string())?;
+        let mut listener = PgListener::connect_with(&pool).await.map_err(|error| error.to_string())?;
+        listener.listen(CHANNEL).await.map_err(|error| error.to_string())?;
+        Ok::<_, String>(listener)
+    };
+    while let Some(mut listener) = common::retry::until_ok("listener", &stop, connect).await {
+        loop {
+            let notification = tokio::select! {
+                notification = listener.recv() => notification,
+                () = stop.cancelled() => return,
+            };
+            let Ok(notification) = notification else { break };
+            for account in notification.payload().split_whitespace() {
+                dispatcher.wake.wake(account);
+            }
+        }
+    }
+}

@@ -1,0 +1,67 @@
+//! Keeps the members' pool of every account, and tells each member's profit or loss to the cent.
+//!
+//! Invariant: the members' cents add up to their pool's equity, and every change of it has its row.
+
+use std::sync::Arc;
+
+use axum::extract::FromRef;
+use common::auth::KeyRing;
+use common::clock::Clock;
+use common::config::{ConfigError, Settings};
+use common::queue::Consumer;
+use common::service::{Lifecycle, Part, Ready};
+use common::topology::{ACCOUNT_UPDATES, Stream};
+use sqlx::PgPool;
+
+mod consumer;
+mod error;
+mod http;
+pub mod pool;
+pub mod report;
+mod store;
+mod valuation;
+
+/// What the tasks share.
+struct Distributor {
+    clock: Clock,
+    pool: PgPool,
+    database_ready: Ready,
+    /// Fires when a pool moved.
+    outdated: tokio::sync::Notify,
+}
+
+/// What the handlers need.
+#[derive(Clone, FromRef)]
+struct Api {
+    distributor: Arc<Distributor>,
+    keys: KeyRing,
+}
+
+/// Starts the service's tasks. Its endpoints answer 503 until the database is there.
+pub fn start(settings: &Settings, clock: &Clock, lifecycle: &Lifecycle) -> Result<Part, ConfigError> {
+    let (consuming, database_ready) = (Ready::default(), Ready::default());
+    let pool = common::database::pool(&settings.database_url, "distributor")?;
+    let keys = KeyRing::new(&settings.keys, clock.clone());
+    let distributor = Arc::new(Distributor {
+        clock: clock.clone(),
+        pool: pool.clone(),
+        database_ready: database_ready.clone(),
+        outdated: tokio::sync::Notify::new(),
+    });
+    let stream = Stream::new(&settings.amqp_prefix, ACCOUNT_UPDATES);
+    let consumer = Consumer { url: settings.amqp_url.clone(), stream, ready: consuming.clone() };
+    lifecycle.spawn("distributor", work(distributor.clone(), consumer, lifecycle.clone()));
+    lifecycle.spawn("keys", common::database::follow_keys(pool, keys.clone(), lifecycle.stop().clone()));
+    let routes = http::routes(Api { distributor, keys });
+    Ok(Part { name: "distributor", routes, ready: vec![consuming, database_ready] })
+}
+
+/// Prepares the database, then consumes and values until told to stop.
+async fn work(distributor: Arc<Distributor>, consumer: Consumer, lifecycle: Lifecycle) {
+    let stop = lifecycle.stop().clone();
+    if !common::database::migrate(&distributor.pool, &stop).await {
+        return;
+    }
+    lifecycle.spawn("valuation", valuation::run(distributor.clone(), stop.clone()));
+    consumer.run(stop, |batch| consumer::apply(distributor.clone(), batch)).await;
+}

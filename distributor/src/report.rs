@@ -1,0 +1,199 @@
+//! Which reports of an account count, and which level of profit they give. Pure.
+
+use common::domain::{Cents, Invalid};
+use common::message::AccountUpdated;
+use rust_decimal::Decimal;
+use time::OffsetDateTime;
+
+use crate::pool::{Definition, Level};
+
+/// An account's figures in cents.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Figures {
+    /// Settled money.
+    pub balance: i64,
+    /// Balance, credit and what is open.
+    pub equity: i64,
+    /// Bound as security.
+    pub margin: i64,
+    /// Free for new positions.
+    pub free_margin: i64,
+    /// Profit of what is open.
+    pub floating: i64,
+    /// The broker's credit.
+    pub credit: i64,
+    /// Deposits less withdrawals, where known.
+    pub net_deposits: Option<i64>,
+}
+
+impl Figures {
+    /// Rounds a report's figures half-even to cents.
+    pub fn of(update: &AccountUpdated) -> Result<Self, Invalid> {
+        let cents = |figure: Decimal| Cents::rounded(figure).map(|cents| cents.0);
+        Ok(Self {
+            balance: cents(update.balance)?,
+            equity: cents(update.equity)?,
+            margin: cents(update.margin)?,
+            free_margin: cents(update.free_margin)?,
+            floating: cents(update.profit)?,
+            credit: update.credit.map(cents).transpose()?.unwrap_or(0),
+            net_deposits: update.net_deposits.map(cents).transpose()?,
+        })
+    }
+
+    /// The account's profit as this report gives it.
+    pub fn level(&self) -> Level {
+        match self.net_deposits {
+            Some(deposits) => Level {
+                profit: i128::from(self.equity) - i128::from(self.credit) - i128::from(deposits),
+                definition: Definition::Deposits,
+            },
+            None => Level { profit: self.floating.into(), definition: Definition::Profit },
+        }
+    }
+
+    /// Whether no position is open: then no price can have moved the account since.
+    pub fn shows_nothing_open(&self) -> bool {
+        i128::from(self.equity) == i128::from(self.balance) + i128::from(self.credit)
+    }
+}
+
+/// What is known of an account from the last report that counted.
+#[derive(Clone, Debug, Default)]
+pub struct Last {
+    /// When it was received; none before the first.
+    pub state_at: Option<OffsetDateTime>,
+    /// The figures then.
+    pub figures: Option<Figures>,
+    /// Whether deposits were ever reported.
+    pub definition: Option<Definition>,
+    /// The broker's account number.
+    pub login: Option<i64>,
+    /// The account's currency.
+    pub currency: Option<String>,
+    /// The terminal's run, and its last number.
+    pub session: Option<String>,
+    /// The last number in that run.
+    pub seq: Option<i64>,
+    /// Runs that ended.
+    pub ended_sessions: Vec<String>,
+}
+
+/// How many ended runs are remembered.
+pub const ENDED_SESSIONS_MAX: usize = 100;
+
+/// Why a report is kept but changes nothing; none: it counts.
+pub fn reason_to_ignore(last: &Last, update: &AccountUpdated, figures: &Figures) -> Option<&'static str> {
+    let same_session = update.session.is_some() && update.session == last.session;
+    if update.session.as_ref().is_some_and(|session| last.ended_sessions.contains(session)) {
+        return Some("superseded_session");
+    }
+    if same_session && update.seq.is_some() && update.seq <= last.seq {
+        return Some("seq_not_newer");
+    }
+    // Within a run its numbers tell the order; between runs, and without numbers, time does.
+    let ordered_by_seq = same_session && update.seq.is_some();
+    if !ordered_by_seq && last.state_at.is_some_and(|at| update.received_at <= at) {
+        return Some("older_than_last");
+    }
+    if update.connected == Some(false) {
+        return Some("not_connected");
+    }
+    let empty = |figures: &Figures| figures.balance == 0 && figures.equity == 0;
+    if empty(figures) && last.figures.as_ref().is_some_and(|figures| !empty(figures)) {
+        return Some("logged_out");
+    }
+    if figures.net_deposits.is_none() && last.definition == Some(Definition::Deposits) {
+        return Some("history_incomplete");
+    }
+    let differs = |known: bool, same: bool| known && !same;
+    if differs(last.login.is_some() && update.login.is_some(), update.login == last.login)
+        || differs(last.currency.is_some() && update.currency.is_some(), update.currency == last.currency)
+    {
+        return Some("another_account");
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use time::Duration;
+
+    use super::*;
+
+    fn update(session: Option<&str>, seq: Option<i64>, second: i64) -> AccountUpdated {
+        let thousand = Decimal::from(1_000);
+        AccountUpdated {
+            account: common::domain::AccountName::main(),
+            received_at: OffsetDateTime::UNIX_EPOCH + Duration::seconds(second),
+            terminal: None,
+            balance: thousand,
+            equity: thousand,
+            margin: Decimal::ZERO,
+            free_margin: thousand,
+            profit: Decimal::ZERO,
+            login: Some(1),
+            currency: Some("USD".into()),
+            credit: None,
+            net_deposits: None,
+            session: session.map(Into::into),
+            seq,
+            age_ms: None,
+            open_positions: None,
+            connected: None,
+            trade_allowed: None,
+            tick_age_ms: None,
+        }
+    }
+
+    fn last(update: &AccountUpdated) -> Last {
+        let figures = Figures::of(update).unwrap();
+        Last {
+            state_at: Some(update.received_at),
+            figures: Some(figures),
+            definition: Some(figures.level().definition),
+            login: update.login,
+            currency: update.currency.clone(),
+            session: update.session.clone(),
+            seq: update.seq,
+            ended_sessions: vec!["old".into()],
+        }
+    }
+
+    fn verdict(last: &Last, update: &AccountUpdated) -> Option<&'static str> {
+        reason_to_ignore(last, update, &Figures::of(update).unwrap())
+    }
+
+    #[test]
+    fn only_what_is_newer_counts() {
+        let known = last(&update(Some("s"), Some(5), 100));
+        assert_eq!(verdict(&known, &update(Some("s"), Some(6), 101)), None);
+        assert_eq!(verdict(&known, &update(Some("s"), Some(6), 99)), None);
+        assert_eq!(verdict(&known, &update(Some("s"), Some(5), 101)), Some("seq_not_newer"));
+        assert_eq!(verdict(&known, &update(Some("s"), Some(4), 101)), Some("seq_not_newer"));
+        assert_eq!(verdict(&known, &update(Some("t"), Some(1), 101)), None);
+        assert_eq!(verdict(&known, &update(Some("t"), Some(1), 99)), Some("older_than_last"));
+        assert_eq!(verdict(&known, &update(Some("old"), Some(99), 101)), Some("superseded_session"));
+        assert_eq!(verdict(&known, &update(None, None, 100)), Some("older_than_last"));
+    }
+
+    #[test]
+    fn a_terminal_that_is_not_logged_in_says_nothing_of_the_account() {
+        let known = last(&update(None, None, 1));
+        let next = update(None, None, 2);
+        let zeros = AccountUpdated { balance: Decimal::ZERO, equity: Decimal::ZERO, ..next.clone() };
+        assert_eq!(verdict(&known, &zeros), Some("logged_out"));
+        assert_eq!(verdict(&Last::default(), &zeros), None);
+        assert_eq!(verdict(&known, &AccountUpdated { connected: Some(false), ..next.clone() }), Some("not_connected"));
+        assert_eq!(verdict(&known, &AccountUpdated { login: Some(2), ..next.clone() }), Some("another_account"));
+        assert_eq!(verdict(&known, &AccountUpdated { currency: Some("EUR".into()), ..next }), Some("another_account"));
+    }
+
+    #[test]
+    fn a_history_not_yet_loaded_does_not_count_once_it_was_whole() {
+        let whole = AccountUpdated { net_deposits: Some(Decimal::from(900)), ..update(None, None, 1) };
+        assert_eq!(Figures::of(&whole).unwrap().level().profit, 10_000);
+        let known = last(&whole);
+        assert_eq!(verdict(&known, &update(None, None, 2)), Some("history_incomplete"));
+    }
+}

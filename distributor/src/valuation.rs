@@ -1,0 +1,57 @@
+//! Writes members' values after the pools moved: the latest level wins, and it takes a tenth of the time at most.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio_util::sync::CancellationToken;
+
+use crate::Distributor;
+use crate::store::{self, valuation};
+
+/// After a pass of d it rests for 9 d.
+const REST_FACTOR: u32 = 9;
+/// Looks for pools that another distributor moved, or that a restart left behind.
+const LOOK_INTERVAL: Duration = Duration::from_secs(1);
+/// Partitions are made three months ahead; every hour is plenty.
+const PARTITIONS_INTERVAL: Duration = Duration::from_secs(3_600);
+
+/// Runs until told to stop.
+pub(crate) async fn run(distributor: Arc<Distributor>, stop: CancellationToken) {
+    let mut partitions: Option<Instant> = None;
+    let mut failing = false;
+    loop {
+        let started = Instant::now();
+        let outcome = once(&distributor, &mut partitions).await;
+        distributor.database_ready.set(outcome.is_ok());
+        if let Err(error) = &outcome
+            && !failing
+        {
+            tracing::warn!(%error, "the valuation failed, trying again");
+        }
+        failing = outcome.is_err();
+        let rest = if failing { LOOK_INTERVAL } else { started.elapsed() * REST_FACTOR };
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = tokio::time::sleep(rest) => {}
+        }
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = distributor.outdated.notified() => {}
+            () = tokio::time::sleep(LOOK_INTERVAL) => {}
+        }
+    }
+}
+
+async fn once(distributor: &Distributor, partitions: &mut Option<Instant>) -> Result<(), sqlx::Error> {
+    let mut db = distributor.pool.acquire().await?;
+    if partitions.is_none_or(|made| made.elapsed() > PARTITIONS_INTERVAL) {
+        store::make_partitions(&mut db).await?;
+        *partitions = Some(Instant::now());
+    }
+    for account in valuation::outdated(&mut db).await? {
+        let started = Instant::now();
+        valuation::run(&mut db, &account, distributor.clock.now()).await?;
+        metrics::histogram!("pipeline_valuation_seconds").record(started.elapsed());
+    }
+    Ok(())
+}

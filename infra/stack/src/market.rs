@@ -1,0 +1,349 @@
+//! A simulated broker with one hedging account: it takes requests shaped like those of MetaTrader 5 and answers like it.
+//!
+//! Pure and synchronous; the clock is passed in. Its invariant: the balance is the sum of all deals, and what an answer
+//! says happened is stored before the answer is given, so that killing the process loses nothing.
+
+mod price;
+mod record;
+mod state;
+mod store;
+mod symbol;
+mod trade;
+mod wire;
+
+#[cfg(test)]
+mod tests;
+
+use std::path::Path;
+
+use rust_decimal::Decimal;
+use time::{Duration, OffsetDateTime};
+
+use state::{Effect, State};
+use store::{Record, Store};
+
+pub use record::{Account, Deal, DealType, Entry, Order, OrderState, OrderType, Position, Quote, Reason, Side};
+pub use symbol::SymbolSpec;
+pub use wire::{Filling, Request, Response, TradeAction, TradeRequest, TradeResult, retcode};
+
+/// Largest amount of money and largest price taken, so that no product of a request can overflow.
+const NUMBER_MAX: Decimal = Decimal::from_parts(0xD4A5_1000, 0xE8, 0, false, 0); // 10^12
+/// Prices that moved without any other effect are stored this often.
+const PRICES_STORED_EVERY: Duration = Duration::seconds(10);
+
+/// What a market is opened with. It counts only the first time a path is opened, except that symbols are added.
+#[derive(Debug, Clone)]
+pub struct MarketConfig {
+    /// The account's number.
+    pub login: u64,
+    /// The account's currency, with two minor digits.
+    pub currency: String,
+    /// Notional value per unit of margin.
+    pub leverage: u32,
+    /// The first deposit; zero for none.
+    pub deposit: Decimal,
+    /// Lent by the broker.
+    pub credit: Decimal,
+    /// Taken at each opening and closing, per lot.
+    pub commission_per_lot: Decimal,
+    /// Of the random walk.
+    pub seed: u64,
+    /// What can be traded.
+    pub symbols: Vec<SymbolSpec>,
+}
+
+impl Default for MarketConfig {
+    fn default() -> Self {
+        Self {
+            login: 10_000_001,
+            currency: "USD".to_owned(),
+            leverage: 100,
+            deposit: Decimal::from(10_000),
+            credit: Decimal::ZERO,
+            commission_per_lot: Decimal::ZERO,
+            seed: 1,
+            symbols: ["EURUSD", "GBPUSD", "USDJPY", "XAUUSD"].map(SymbolSpec::named).to_vec(),
+        }
+    }
+}
+
+/// Why a market could not be opened or no longer stores its effects.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A file could not be read or written.
+    #[error("{path}: {source}")]
+    Io {
+        /// The file or folder.
+        path: String,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// Another process has it open.
+    #[error("{0} is in use by another process")]
+    InUse(String),
+    /// A file holds something that was never written by a market.
+    #[error("{path}: {reason}")]
+    Corrupt {
+        /// The file.
+        path: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// Profit in this symbol can't be converted into the account's currency by any other symbol.
+    #[error("no symbol converts the profit of {0} into the account's currency")]
+    NoConversion(String),
+}
+
+/// Faults to inject; they end with the process.
+#[derive(Debug)]
+struct Faults {
+    fail_next: u32,
+    fail_retcode: u32,
+    fail_executed: bool,
+    max_fill: Option<Decimal>,
+    open: bool,
+    trade_allowed: bool,
+}
+
+/// The broker.
+#[derive(Debug)]
+pub struct Market {
+    state: State,
+    store: Option<Store>,
+    /// Applied in memory, stored before the call returns.
+    batch: Vec<Effect>,
+    prices_changed: bool,
+    stored_at: Option<OffsetDateTime>,
+    faults: Faults,
+    revision: u64,
+    broken: Option<String>,
+}
+
+impl Market {
+    /// Opens the market kept in the folder `path`, or a new one; without a path it lives in memory only.
+    pub fn open(path: Option<&Path>, config: MarketConfig, now: OffsetDateTime) -> Result<Self, Error> {
+        let opened = path.map(Store::open).transpose()?;
+        let (store, stored) = opened.map_or((None, None), |(store, state)| (Some(store), state));
+        let fresh = stored.is_none();
+        let deposit = config.deposit;
+        let mut state = stored.unwrap_or_else(|| State::new(&config));
+        state.add_symbols(config.symbols);
+        if let Some(symbol) =
+            state.symbols.values().find(|symbol| state.convert(Decimal::ONE, &symbol.profit_currency).is_none())
+        {
+            return Err(Error::NoConversion(symbol.name.clone()));
+        }
+        let faults = Faults {
+            fail_next: 0,
+            fail_retcode: 0,
+            fail_executed: false,
+            max_fill: None,
+            open: true,
+            trade_allowed: true,
+        };
+        let mut market = Self {
+            state,
+            store,
+            batch: Vec::new(),
+            prices_changed: false,
+            stored_at: None,
+            faults,
+            revision: 0,
+            broken: None,
+        };
+        if fresh {
+            if deposit > Decimal::ZERO {
+                market.balance_deal(deposit.round_dp(state::MONEY_DIGITS), now);
+            }
+            market.batch.clear();
+            if let Some(store) = &mut market.store {
+                store.compact(&market.state)?;
+            }
+        }
+        Ok(market)
+    }
+
+    /// Answers one request. Whatever the answer says happened is stored by then.
+    pub fn call(&mut self, request: Request, now: OffsetDateTime) -> Response {
+        if let Some(message) = &self.broken {
+            return Response::Error { message: message.clone() };
+        }
+        self.expire_orders(now);
+        let response = self.answer(request, now);
+        match self.store_effects(now) {
+            Ok(()) => response,
+            Err(error) => {
+                let message = format!("the market can't store its effects: {error}");
+                self.broken = Some(message.clone());
+                Response::Error { message }
+            }
+        }
+    }
+
+    fn answer(&mut self, request: Request, now: OffsetDateTime) -> Response {
+        match request {
+            Request::Quote { symbol } => self.quote(&symbol).map_or_else(|| unknown(&symbol), Response::Quote),
+            Request::Symbol { symbol } => {
+                self.symbol(&symbol).cloned().map_or_else(|| unknown(&symbol), Response::Symbol)
+            }
+            Request::Account => Response::Account(self.account()),
+            Request::Positions => Response::Positions(self.positions()),
+            Request::Orders => Response::Orders(self.orders().cloned().collect()),
+            Request::HistoryOrders { skip } => {
+                Response::Orders(self.history_orders().iter().skip(skip).cloned().collect())
+            }
+            Request::Deals { after } => Response::Deals(self.deals_after(after).to_vec()),
+            Request::CalcProfit { symbol, side, volume, open, close } => {
+                self.calc_profit(&symbol, side, volume, open, close).map_or_else(|| unknown(&symbol), Response::Profit)
+            }
+            Request::OrderSend(request) => Response::Trade(self.order_send(&request, now)),
+            Request::Deposit { amount } => self.cash(amount, amount, now),
+            Request::Withdraw { amount } => self.cash(amount, -amount, now),
+            Request::Advance { steps } => {
+                self.advance(steps, now);
+                Response::Done
+            }
+            Request::SetPrice { symbol, bid } => self.set_price(&symbol, bid, now),
+            Request::FailNext { count, retcode, executed } => {
+                self.faults =
+                    Faults { fail_next: count, fail_retcode: retcode, fail_executed: executed, ..self.faults };
+                Response::Done
+            }
+            Request::SetMaxFill { volume } => {
+                self.faults.max_fill = volume;
+                Response::Done
+            }
+            Request::SetOpen { open } => {
+                self.faults.open = open;
+                Response::Done
+            }
+            Request::SetTradeAllowed { allowed } => {
+                self.faults.trade_allowed = allowed;
+                self.revision += 1;
+                Response::Done
+            }
+        }
+    }
+
+    fn cash(&mut self, amount: Decimal, change: Decimal, now: OffsetDateTime) -> Response {
+        if amount <= Decimal::ZERO || amount > NUMBER_MAX || amount != amount.round_dp(state::MONEY_DIGITS) {
+            return Response::Error { message: "the amount must be above zero, in whole minor units".to_owned() };
+        }
+        if change < Decimal::ZERO && (amount > self.state.balance || amount > self.account().free_margin) {
+            return Response::Error { message: "not enough free margin".to_owned() };
+        }
+        self.balance_deal(change, now);
+        Response::Done
+    }
+
+    fn balance_deal(&mut self, amount: Decimal, now: OffsetDateTime) {
+        let deal = Deal {
+            ticket: self.state.next_ticket,
+            order: 0,
+            position: 0,
+            deal_type: DealType::Balance,
+            entry: Entry::In,
+            reason: Reason::Client,
+            symbol: String::new(),
+            volume: Decimal::ZERO,
+            price: Decimal::ZERO,
+            profit: amount,
+            commission: Decimal::ZERO,
+            magic: 0,
+            comment: String::new(),
+            at: now,
+        };
+        self.apply(Effect::Deal(deal));
+    }
+
+    fn apply(&mut self, effect: Effect) {
+        self.state.apply(&effect);
+        self.revision += 1;
+        if self.store.is_some() {
+            self.batch.push(effect);
+        }
+    }
+
+    fn store_effects(&mut self, now: OffsetDateTime) -> Result<(), Error> {
+        let Some(store) = &mut self.store else { return Ok(()) };
+        let prices_due = self.prices_changed && self.stored_at.is_none_or(|at| now - at >= PRICES_STORED_EVERY);
+        if self.batch.is_empty() && !prices_due {
+            return Ok(());
+        }
+        self.state.sequence += 1;
+        let record = Record {
+            sequence: self.state.sequence,
+            effects: std::mem::take(&mut self.batch),
+            prices: self.state.prices.clone(),
+        };
+        store.append(&record, &self.state)?;
+        self.prices_changed = false;
+        self.stored_at = Some(now);
+        Ok(())
+    }
+
+    /// Grows with every change of money, positions, orders, prices or permissions.
+    pub fn revision(&self) -> u64 {
+        self.revision
+    }
+
+    /// All deals, by ticket.
+    pub fn deals(&self) -> &[Deal] {
+        &self.state.deals
+    }
+
+    /// The deals with a higher ticket.
+    pub fn deals_after(&self, ticket: u64) -> &[Deal] {
+        let from = self.state.deals.partition_point(|deal| deal.ticket <= ticket);
+        &self.state.deals[from..]
+    }
+
+    /// Finished orders in the sequence in which they finished.
+    pub fn history_orders(&self) -> &[Order] {
+        &self.state.history
+    }
+
+    /// Resting orders, by ticket.
+    pub fn orders(&self) -> impl Iterator<Item = &Order> {
+        self.state.orders.values()
+    }
+
+    /// Open positions by ticket, with their floating profit.
+    pub fn positions(&self) -> Vec<Position> {
+        let valued = |one: &Position| Position { profit: self.state.floating(one), ..one.clone() };
+        self.state.positions.values().map(valued).collect()
+    }
+
+    /// Bid and ask.
+    pub fn quote(&self, symbol: &str) -> Option<Quote> {
+        self.state.quote(symbol)
+    }
+
+    /// A symbol's contract.
+    pub fn symbol(&self, name: &str) -> Option<&SymbolSpec> {
+        self.state.symbols.get(name)
+    }
+
+    /// Profit of a trade in the account's currency; none for an unknown symbol or impossible figures.
+    pub fn calc_profit(
+        &self,
+        symbol: &str,
+        side: Side,
+        volume: Decimal,
+        open: Decimal,
+        close: Decimal,
+    ) -> Option<Decimal> {
+        let spec = self.symbol(symbol)?;
+        (volume > Decimal::ZERO && volume <= spec.volume_max && spec.is_price(open) && spec.is_price(close))
+            .then(|| self.state.profit(spec, side, volume, open, close))
+    }
+
+    /// The account's figures at the current prices.
+    pub fn account(&self) -> Account {
+        self.state.account(self.faults.trade_allowed)
+    }
+}
+
+fn unknown(symbol: &str) -> Response {
+    Response::Error { message: format!("symbol {symbol:?} is unknown, or the figures are impossible") }
+}

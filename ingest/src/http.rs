@@ -1,0 +1,83 @@
+//! `POST /api/signal`.
+
+use axum::extract::State;
+use axum::http::HeaderMap;
+use common::auth::Scope;
+use common::error::Problem;
+use common::http::{Caller, Json, RequestId};
+use common::message::{Body as _, Envelope, SignalAccepted};
+use serde::Serialize;
+use utoipa::ToSchema;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+use uuid::Uuid;
+
+use crate::Ingest;
+use crate::error::Error;
+use crate::request::SignalRequest;
+
+pub(crate) fn routes(state: Ingest) -> OpenApiRouter {
+    OpenApiRouter::new().routes(routes!(post_signal)).with_state(state)
+}
+
+/// The signal is accepted for good; it is not executed yet.
+#[derive(Serialize, ToSchema)]
+struct Accepted {
+    signal_id: Uuid,
+    /// `accepted`.
+    status: &'static str,
+    message: &'static str,
+    symbol: Option<String>,
+    action: &'static str,
+    account: String,
+}
+
+/// Accepts a trading signal.
+#[utoipa::path(post, path = "/api/signal", tag = "signals", request_body = SignalRequest,
+    params(("Idempotency-Key" = Option<String>, Header, description = "makes a retry safe; or signal_id in the body")),
+    responses(
+        (status = 200, body = Accepted),
+        (status = 400, body = Problem), (status = 401, body = Problem), (status = 403, body = Problem),
+        (status = 413, body = Problem), (status = 422, body = Problem),
+        (status = 503, body = Problem, description = "outcome unknown: repeat with the same idempotency key"),
+    ))]
+async fn post_signal(
+    State(ingest): State<Ingest>,
+    caller: Caller,
+    RequestId(request_id): RequestId,
+    headers: HeaderMap,
+    Json(request): Json<SignalRequest>,
+) -> Result<axum::Json<Accepted>, Error> {
+    let principal = &caller.allow(Scope::SignalsWrite)?.principal;
+    let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
+    let now = ingest.clock.now();
+    let signal = request.accept(principal, text("idempotency-key"), now).map_err(Error::Invalid)?;
+    if let Some(key) = &signal.idempotency_key
+        && !ingest.recent.admits(principal, key, signal.signal_id)
+    {
+        return Err(Error::KeyReused);
+    }
+    let answer = Accepted {
+        signal_id: signal.signal_id,
+        status: "accepted",
+        message: "signal accepted; it is not executed yet",
+        symbol: signal.order.symbol.as_ref().map(ToString::to_string),
+        action: signal.order.action.as_str(),
+        account: signal.account.to_string(),
+    };
+    let envelope = Envelope {
+        message_id: Uuid::now_v7(),
+        kind: SignalAccepted::TYPE.to_owned(),
+        occurred_at: now,
+        request_id: request_id.to_string(),
+        traceparent: text("traceparent").map(str::to_owned),
+        body: signal,
+    };
+    ingest.publisher.publish(&envelope).await.map_err(|error| {
+        tracing::warn!(signal.id = %envelope.body.signal_id, request.id = %request_id, %error, "outcome unknown");
+        Error::Publish(error)
+    })?;
+    metrics::counter!("pipeline_signals_accepted_total").increment(1);
+    tracing::debug!(signal.id = %answer.signal_id, request.id = %request_id, "accepted");
+    Ok(axum::Json(answer))
+}

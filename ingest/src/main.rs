@@ -1,0 +1,5 @@
+//! Takes signals in.
+
+fn main() -> std::process::ExitCode {
+    common::service::main(ingest::start)
+}
