@@ -320,3 +320,13 @@ async fn open_for_consuming(url: &str, stream: &Stream) -> lapin::Result<(Connec
     let consumer = channel.basic_consume(stream.name.as_str().into(), "".into(), options, FieldTable::default());
     Ok((connection, channel.clone(), consumer.await?))
 }
+
+/// Removes these streams with all that is in them. For tests and load, which make streams of their own.
+pub async fn remove(url: &str, streams: &[Stream]) -> lapin::Result<()> {
+    let connection = connect(url, "removal").await?;
+    let channel = connection.create_channel().await?;
+    for stream in streams {
+        stream.delete(&channel).await?;
+    }
+    connection.close(200, "bye".into()).await
+}

@@ -3,7 +3,9 @@
 //! Every queue is a quorum queue: only those write to disk before they confirm. What can't be routed or is
 //! refused too often goes to a parking queue; nothing is dropped, and nothing leaves by age.
 
-use lapin::options::{ExchangeDeclareOptions, QueueBindOptions, QueueDeclareOptions};
+use lapin::options::{
+    ExchangeDeclareOptions, ExchangeDeleteOptions, QueueBindOptions, QueueDeclareOptions, QueueDeleteOptions,
+};
 use lapin::types::{AMQPValue, FieldTable};
 use lapin::{Channel, ExchangeKind};
 
@@ -42,6 +44,15 @@ impl Stream {
         arguments.insert("alternate-exchange".into(), long_string(&self.parked));
         self.declare_exchange(channel, &self.name, ExchangeKind::Direct, arguments).await?;
         self.bind(channel, &self.name).await
+    }
+
+    /// Deletes everything of this stream.
+    pub async fn delete(&self, channel: &Channel) -> lapin::Result<()> {
+        for name in [&self.name, &self.parked] {
+            channel.exchange_delete(name.as_str().into(), ExchangeDeleteOptions::default()).await?;
+            channel.queue_delete(name.as_str().into(), QueueDeleteOptions::default()).await?;
+        }
+        Ok(())
     }
 
     fn queue_arguments(&self) -> FieldTable {

@@ -5,6 +5,7 @@
 pub mod client;
 pub mod market;
 pub mod platform;
+pub mod sandbox;
 pub mod servers;
 pub mod terminal;
 pub mod up;

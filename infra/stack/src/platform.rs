@@ -126,6 +126,11 @@ impl Keys {
         self.texts.iter().zip(scopes).map(|((name, text), scopes)| environment_key(name, scopes, text)).collect()
     }
 
+    /// As environment variables.
+    pub fn variables(&self) -> impl Iterator<Item = (String, String)> + '_ {
+        self.texts.iter().map(|(name, text)| ((*name).to_owned(), text.clone()))
+    }
+
     fn text(&self, name: &str) -> &str {
         self.texts.iter().find(|(key, _)| *key == name).map_or("", |(_, text)| text)
     }

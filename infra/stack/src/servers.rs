@@ -203,8 +203,8 @@ impl Servers {
     /// One that has not ended after 30 s is killed.
     pub async fn stop(self) -> Result<(), ServersError> {
         let (postgres, rabbit) = tokio::join!(self.postgres.stop(), self.rabbit.stop());
-        self.rabbit.stop_epmd().await;
-        postgres.and(rabbit)
+        let epmd = self.rabbit.stop_epmd().await;
+        postgres.and(rabbit).and(epmd)
     }
 
     /// Starts PostgreSQL again on the same port, or does nothing when it runs.
@@ -278,10 +278,11 @@ pub async fn remove(data: &Path) -> Result<(), ServersError> {
 
 async fn end_processes(folder: &Folder) -> Result<(), ServersError> {
     let (postgres, rabbit) = tokio::join!(postgres::end(folder), rabbit::end(folder));
-    if let Some(ports) = Ports::remembered(folder) {
-        rabbit::end_epmd(ports.epmd).await;
-    }
-    postgres.and(rabbit)
+    let epmd = match Ports::remembered(folder) {
+        Some(ports) => rabbit::end_epmd(ports.epmd).await,
+        None => Ok(()),
+    };
+    postgres.and(rabbit).and(epmd)
 }
 
 /// Where the data is kept when nobody says: the system's state folder for root, the user's own otherwise.

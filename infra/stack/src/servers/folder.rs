@@ -20,7 +20,7 @@ const PASSABLE: u32 = 0o711;
 /// Lines of each log shown when a server does not start.
 const TAIL_LINES: usize = 15;
 /// What belongs to the servers; everything else in the folder is somebody else's.
-const OURS: [&str; 13] = [
+const OURS: [&str; 14] = [
     "postgres",
     "postgres.new",
     "postgres.hba",
@@ -28,6 +28,7 @@ const OURS: [&str; 13] = [
     "postgres.password",
     "rabbitmq",
     "rabbitmq.new",
+    "rabbitmq.unfinished",
     "rabbitmq.conf",
     "rabbitmq.plugins",
     "rabbitmq.out",
@@ -166,13 +167,24 @@ impl Folder {
         std::fs::rename(&new, &path).map_err(what())
     }
 
-    /// The password kept under this name, made on first use.
-    pub(super) fn password(&self, name: &str) -> Result<String, ServersError> {
-        if let Some(password) = self.read(name) {
+    /// Whether there is something of this name; not to know is an error.
+    pub(super) fn has(&self, name: &str) -> Result<bool, ServersError> {
+        let path = self.path(name);
+        path.try_exists().map_err(ServersError::io(format!("look for {}", path.display())))
+    }
+
+    /// The password of a server, made before its data is; data without it is an error, for it opens nothing any more.
+    pub(super) fn password(&self, server: &str) -> Result<String, ServersError> {
+        let name = format!("{server}.password");
+        if let Some(password) = self.read(&name) {
             return Ok(password);
         }
+        if self.has(server)? {
+            let what = format!("read {}, the password of the data beside it", self.path(&name).display());
+            return Err(ServersError::io(what)(ErrorKind::NotFound.into()));
+        }
         let password = random_hex()?;
-        self.write(name, &password)?;
+        self.write(&name, &password)?;
         Ok(password)
     }
 

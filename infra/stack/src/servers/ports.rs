@@ -49,7 +49,7 @@ impl Ports {
             Ok(port)
         };
         let epmd_is_ours = match old {
-            Some(old) => broker_runs || rabbit::idle_epmd_answers(old.epmd).await,
+            Some(old) => broker_runs || rabbit::epmd_is_idle(old.epmd).await,
             None => false,
         };
         let ports = Self {

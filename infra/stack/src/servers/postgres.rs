@@ -56,7 +56,7 @@ pub(super) struct Postgres {
 
 impl Postgres {
     pub(super) fn new(folder: &Folder, account: Account, binaries: PathBuf, port: u16) -> Result<Self, ServersError> {
-        let password = folder.password("postgres.password")?;
+        let password = folder.password("postgres")?;
         Ok(Self { folder: folder.clone(), account, binaries, port, password })
     }
 
@@ -77,7 +77,7 @@ impl Postgres {
             }
             process::end(&running, Signal::INT, STOP_DEADLINE).await?;
         }
-        if !self.folder.path("postgres").exists() {
+        if !self.folder.has("postgres")? {
             self.create().await?;
         }
         self.wait_for_orphans().await;

@@ -1,7 +1,7 @@
 //! One private RabbitMQ: made, started or adopted, stopped, killed, asked.
 //!
 //! Invariant: it, its distribution and its name server (epmd) listen on loopback only, under a cookie of their own, and
-//! never meet the machine's. Data of a first start that was cut short is thrown away, since nothing can be in it.
+//! never meet the machine's. Data of a first start that was cut short is put aside: nobody was told of it yet.
 
 use std::net::Ipv4Addr;
 use std::path::Path;
@@ -43,7 +43,7 @@ pub(super) struct Rabbit {
 
 impl Rabbit {
     pub(super) fn new(folder: &Folder, account: Account, version: String, ports: Ports) -> Result<Self, ServersError> {
-        let password = folder.password("rabbitmq.password")?;
+        let password = folder.password("rabbitmq")?;
         Ok(Self { folder: folder.clone(), account, version, ports, password })
     }
 
@@ -65,7 +65,7 @@ impl Rabbit {
             }
             end(&self.folder).await?;
         }
-        if self.folder.read("rabbitmq.version").is_none() || !self.folder.path("rabbitmq").exists() {
+        if !self.folder.has("rabbitmq.version")? || !self.folder.has("rabbitmq")? {
             self.create()?;
         }
         self.configure()?;
@@ -86,7 +86,10 @@ impl Rabbit {
     }
 
     fn create(&self) -> Result<(), ServersError> {
-        self.folder.remove("rabbitmq")?;
+        if self.folder.has("rabbitmq")? {
+            self.folder.remove("rabbitmq.unfinished")?;
+            self.folder.rename("rabbitmq", "rabbitmq.unfinished")?;
+        }
         self.folder.create_for("rabbitmq.new", &self.account)?;
         for inner in ["home", "mnesia", "log", "generated", "schema"] {
             self.folder.create_for(&format!("rabbitmq.new/{inner}"), &self.account)?;
@@ -187,8 +190,8 @@ impl Rabbit {
         }
     }
 
-    pub(super) async fn stop_epmd(&self) {
-        end_epmd(self.ports.epmd).await;
+    pub(super) async fn stop_epmd(&self) -> Result<(), ServersError> {
+        end_epmd(self.ports.epmd).await
     }
 }
 
@@ -205,24 +208,21 @@ pub(super) async fn end(folder: &Folder) -> Result<(), ServersError> {
     }
 }
 
-/// Ends the name server unless a node is registered with it, which then is not ours.
-pub(super) async fn end_epmd(port: u16) {
-    if !idle_epmd_answers(port).await {
-        return;
+/// Ends the name server that a folder noted the port of, also one that has yet to listen; unless a node stays
+/// registered with it, which then is not ours.
+pub(super) async fn end_epmd(port: u16) -> Result<(), ServersError> {
+    let mut found = Process::with_argument(Path::new(&port.to_string()));
+    found.retain(|process| process.name == "epmd");
+    if found.is_empty() || epmd_nodes(port).await.is_some() && !epmd_is_idle(port).await {
+        return Ok(());
     }
-    let ended = async {
-        // Request: length, KILL_REQ. It refuses while a node is registered.
-        let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await?;
-        stream.write_all(b"\0\x01k").await?;
-        stream.read_to_end(&mut Vec::new()).await
-    };
-    let _ = timeout(ANSWER_DEADLINE, ended).await;
-    until(EPMD_DEADLINE, async || epmd_nodes(port).await.is_none()).await;
+    process::end(&found, Signal::TERM, EPMD_DEADLINE).await
 }
 
-/// Whether a name server answers that knows no node: one of ours whose RabbitMQ is gone.
-pub(super) async fn idle_epmd_answers(port: u16) -> bool {
-    epmd_nodes(port).await.is_some_and(|nodes| nodes.is_empty())
+/// Whether a name server answers that knows no node, or forgets it soon: one of ours whose RabbitMQ is gone.
+pub(super) async fn epmd_is_idle(port: u16) -> bool {
+    let nodes = || epmd_nodes(port);
+    until(ANSWER_DEADLINE, async || nodes().await.is_none_or(|nodes| nodes.is_empty())).await && nodes().await.is_some()
 }
 
 /// The nodes registered with the name server on a port, one a line; none when no name server answers there.

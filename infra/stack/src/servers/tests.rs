@@ -25,12 +25,12 @@ impl Scratch {
         Self { data: root.join("data"), root }
     }
 
-    /// Processes that have anything of this folder on their command line.
+    /// Processes that have anything of this folder on their command line, or the port of its name server.
     fn left_over(&self) -> Vec<Process> {
-        ["postgres", "postgres.new", "rabbitmq"]
-            .iter()
-            .flat_map(|name| Process::with_argument(&self.data.join(name)))
-            .collect()
+        let ports = std::fs::read_to_string(self.data.join("ports")).unwrap_or_default();
+        let epmd = ports.split_whitespace().nth(3).map(PathBuf::from);
+        let folders = ["postgres", "postgres.new", "rabbitmq"].map(|name| self.data.join(name));
+        folders.into_iter().chain(epmd).flat_map(|argument| Process::with_argument(&argument)).collect()
     }
 
     fn write(&self, name: &str, text: &str) {
@@ -220,6 +220,12 @@ async fn a_folder_of_somebody_else_is_not_opened() {
 /// Goal: data of a version that cannot be read is refused with what to do, and not touched.
 #[tokio::test]
 async fn data_of_another_version_is_refused() {
+    // A password that got lost is no other version, and no reason to make new data either.
+    let scratch = Scratch::new();
+    scratch.write("postgres/PG_VERSION", &postgres::installed().remove(0).0.to_string());
+    let refused = Servers::start(&scratch.data).await.unwrap_err();
+    assert!(refused.to_string().contains("postgres.password"), "{refused}");
+
     for (name, text, what) in [
         ("postgres/PG_VERSION", "9\n", "PostgreSQL 9"),
         ("rabbitmq.version", "2.8.7", "RabbitMQ 2.8.7"),
