@@ -31,8 +31,7 @@ pub enum Scope {
 
 impl Scope {
     /// Every scope an operator needs.
-    pub const ALL: [Self; 5] =
-        [Self::SignalsWrite, Self::Terminal, Self::Read, Self::Operate, Self::MembersWrite];
+    pub const ALL: [Self; 5] = [Self::SignalsWrite, Self::Terminal, Self::Read, Self::Operate, Self::MembersWrite];
 
     /// The name in the database and in messages.
     pub const fn as_str(self) -> &'static str {

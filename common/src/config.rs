@@ -87,18 +87,15 @@ impl Settings {
 pub const ENVIRONMENT_PRINCIPAL: &str = "owner";
 
 /// The keys a deployment starts with and what each may do.
-pub const ENVIRONMENT_KEYS: [(&str, &[Scope]); 3] = [
-    ("GENERATOR_KEY", &[Scope::SignalsWrite]),
-    ("TERMINAL_KEY", &[Scope::Terminal]),
-    ("OPERATOR_KEY", &Scope::ALL),
-];
+pub const ENVIRONMENT_KEYS: [(&str, &[Scope]); 3] =
+    [("GENERATOR_KEY", &[Scope::SignalsWrite]), ("TERMINAL_KEY", &[Scope::Terminal]), ("OPERATOR_KEY", &Scope::ALL)];
 
 /// One of [`ENVIRONMENT_KEYS`] with its text.
 pub fn environment_key(name: &'static str, scopes: &[Scope], text: &str) -> Result<ApiKey, ConfigError> {
     let identity = Identity {
         key_id: String::new(),
         principal: ENVIRONMENT_PRINCIPAL.to_owned(),
-        scopes: scopes.iter().copied().collect(),
+        scopes: scopes.to_vec(),
         account: scopes.contains(&Scope::Terminal).then(AccountName::main),
         user: None,
     };

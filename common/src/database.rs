@@ -28,7 +28,10 @@ pub fn pool(url: &str, application: &str) -> Result<PgPool, ConfigError> {
         .application_name(application)
         // A statement that takes longer is stuck behind a lock; its caller has given up.
         .options([("statement_timeout", "20s"), ("lock_timeout", "10s")]);
-    Ok(PgPoolOptions::new().max_connections(CONNECTIONS_MAX).acquire_timeout(ACQUIRE_TIMEOUT).connect_lazy_with(options))
+    Ok(PgPoolOptions::new()
+        .max_connections(CONNECTIONS_MAX)
+        .acquire_timeout(ACQUIRE_TIMEOUT)
+        .connect_lazy_with(options))
 }
 
 /// Applies the schema, trying until the database is there; false when told to stop first.

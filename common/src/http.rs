@@ -10,8 +10,11 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
+use axum::serve::ListenerExt as _;
 use axum::{Json as AxumJson, Router};
 use serde::de::DeserializeOwned;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::timeout::TimeoutLayer;
 use utoipa_axum::router::OpenApiRouter;
@@ -209,6 +212,16 @@ async fn observe(mut request: Request, next: Next) -> Response {
     metrics::histogram!("pipeline_http_request_seconds", "route" => route, "status" => status.as_str().to_owned())
         .record(started.elapsed());
     response
+}
+
+/// Serves until told to stop, then until the requests under way are answered.
+pub async fn serve(listener: TcpListener, router: Router, stop: CancellationToken) {
+    // Answers are small and latency counts: no waiting for more to send.
+    let listener = listener.tap_io(|stream| drop(stream.set_nodelay(true)));
+    let outcome = axum::serve(listener, router).with_graceful_shutdown(stop.cancelled_owned()).await;
+    if let Err(error) = outcome {
+        tracing::error!(%error, "the listener failed");
+    }
 }
 
 /// `/metrics`, for an address of its own.

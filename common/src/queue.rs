@@ -36,7 +36,7 @@ const PUBLISH_CHANNELS: usize = 4;
 /// Deliveries held at once, and so the largest batch.
 const PREFETCH: u16 = 256;
 /// A batch that can't be handled is given back after this, well before the broker's own limit of 30 minutes.
-const HOLD_MAX: Duration = Duration::from_secs(10 * 60);
+const HOLD_MAX: Duration = Duration::from_mins(10);
 /// How often a connection is looked at, beside its own events.
 const WATCH_INTERVAL: Duration = Duration::from_millis(100);
 /// How often the parking queue is counted.
@@ -212,7 +212,9 @@ impl Consumer {
     {
         while !stop.is_cancelled() {
             let open = || open_for_consuming(&self.url, &self.stream);
-            let Some((connection, channel, deliveries)) = retry::until_ok("consumer", &stop, open).await else { return };
+            let Some((connection, channel, deliveries)) = retry::until_ok("consumer", &stop, open).await else {
+                return;
+            };
             self.ready.set(true);
             let batches = deliveries.ready_chunks(usize::from(PREFETCH));
             self.consume(&connection, &channel, batches, &stop, &mut handle).await;

@@ -9,7 +9,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use axum::serve::ListenerExt as _;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -17,6 +16,7 @@ use utoipa_axum::router::OpenApiRouter;
 
 use crate::clock::Clock;
 use crate::config::{ConfigError, Settings};
+use crate::http;
 
 /// How long parts may take to finish what they hold.
 pub const SHUTDOWN_DEADLINE: Duration = Duration::from_secs(5);
@@ -85,8 +85,8 @@ impl Lifecycle {
 
     /// Serves these parts, and the metrics apart from them, until told to stop.
     pub fn serve(&self, parts: Vec<Part>, api: TcpListener, metrics: TcpListener) {
-        self.spawn("api", serve(api, crate::http::api(parts), self.stop.clone()));
-        self.spawn("metrics", serve(metrics, crate::http::metrics_router(), self.stop.clone()));
+        self.spawn("api", http::serve(api, http::api(parts), self.stop.clone()));
+        self.spawn("metrics", http::serve(metrics, http::metrics_router(), self.stop.clone()));
         let stop = self.stop.clone();
         self.spawn("metrics upkeep", async move {
             while tokio::time::timeout(crate::telemetry::UPKEEP_INTERVAL, stop.cancelled()).await.is_err() {
@@ -122,15 +122,6 @@ impl Lifecycle {
     }
 }
 
-async fn serve(listener: TcpListener, router: axum::Router, stop: CancellationToken) {
-    // Answers are small and latency counts: no waiting for more to send.
-    let listener = listener.tap_io(|stream| drop(stream.set_nodelay(true)));
-    let outcome = axum::serve(listener, router).with_graceful_shutdown(stop.cancelled_owned()).await;
-    if let Err(error) = outcome {
-        tracing::error!(%error, "the listener failed");
-    }
-}
-
 /// The `main` of a service that has a process of its own: settings from the environment, one part, until a signal.
 pub fn main(start: impl FnOnce(&Settings, &Clock, &Lifecycle) -> Result<Part, ConfigError>) -> ExitCode {
     crate::telemetry::start_logs("info,sqlx=warn,lapin=warn");
@@ -158,9 +149,7 @@ pub enum StartError {
     Io(#[from] std::io::Error),
 }
 
-fn run(
-    start: impl FnOnce(&Settings, &Clock, &Lifecycle) -> Result<Part, ConfigError>,
-) -> Result<bool, StartError> {
+fn run(start: impl FnOnce(&Settings, &Clock, &Lifecycle) -> Result<Part, ConfigError>) -> Result<bool, StartError> {
     let settings = Settings::from_env()?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(async {

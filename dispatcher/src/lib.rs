@@ -49,8 +49,7 @@ pub fn start(settings: &Settings, clock: &Clock, lifecycle: &Lifecycle) -> Resul
     let (publishing, consuming, database_ready) = (Ready::default(), Ready::default(), Ready::default());
     let keys = KeyRing::new(&settings.keys, clock.clone());
     let pool = common::database::pool(&settings.database_url, "dispatcher")?;
-    let publisher =
-        Publisher::start(settings.amqp_url.clone(), stream(ACCOUNT_UPDATES), publishing.clone(), lifecycle);
+    let publisher = Publisher::start(settings.amqp_url.clone(), stream(ACCOUNT_UPDATES), publishing.clone(), lifecycle);
     let dispatcher = Arc::new(Dispatcher {
         clock: clock.clone(),
         pool: pool.clone(),

@@ -191,7 +191,9 @@ pub fn choose(open: &[Open], rules: &Rules, protocol: i16, limit: usize, now: Of
             // Openings behind an unknown outcome may wait for minutes: a closing does not wait with them.
             let held: Vec<i64> = earlier()
                 .filter(|other| other.state == SignalState::Pending && other.order.action.opens())
-                .filter(|other| open.iter().any(|first| first.id < other.id && first.holds_back() && other.concerns(first)))
+                .filter(|other| {
+                    open.iter().any(|first| first.id < other.id && first.holds_back() && other.concerns(first))
+                })
                 .map(|other| other.id)
                 .collect();
             if earlier().any(|other| blocks(other) && !held.contains(&other.id)) {
@@ -327,7 +329,9 @@ fn with_ticket(known: &Known<'_>) -> Effect {
 /// What an operator must look at: an order that should not be there.
 fn anomaly(known: &Known<'_>, ticket: i64) -> Option<&'static str> {
     match known.state {
-        SignalState::Executed if known.action.opens() && !known.tickets.is_empty() && !known.tickets.contains(&ticket) => {
+        SignalState::Executed
+            if known.action.opens() && !known.tickets.is_empty() && !known.tickets.contains(&ticket) =>
+        {
             Some("second_ticket")
         }
         SignalState::Failed => Some("executed_after_failed"),

@@ -16,6 +16,8 @@ const INTERVAL: Duration = Duration::from_millis(250);
 const PARTITIONS_EVERY: u32 = 4 * 3_600;
 /// Gauges, the count of dispatchers and old terminals: once a second.
 const SLOW_EVERY: u32 = 4;
+/// PostgreSQL takes less than 8000 bytes; accounts beyond that are found by the regular look.
+const PAYLOAD_BYTES_MAX: usize = 7_900;
 /// Where dispatchers tell each other which accounts changed.
 const CHANNEL: &str = "dispatcher_wake";
 /// The name of the listening connection, by which dispatchers count each other.
@@ -23,16 +25,10 @@ const LISTENER: &str = "dispatcher listener";
 
 impl Dispatcher {
     /// In the transaction of a change: one message for all its accounts, only where someone listens.
-    pub(crate) async fn tell_others(
-        &self,
-        db: &mut sqlx::PgConnection,
-        changed: &Changed,
-    ) -> Result<(), sqlx::Error> {
+    pub(crate) async fn tell_others(&self, db: &mut sqlx::PgConnection, changed: &Changed) -> Result<(), sqlx::Error> {
         if changed.is_empty() || !self.wake.several() {
             return Ok(());
         }
-        // PostgreSQL takes less than 8000 bytes; accounts beyond that are found by the regular look.
-        const PAYLOAD_BYTES_MAX: usize = 7_900;
         let mut payload = String::new();
         for account in changed {
             if payload.len() + account.len() < PAYLOAD_BYTES_MAX {

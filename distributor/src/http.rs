@@ -210,7 +210,11 @@ async fn invest(
     transaction.commit().await?;
     distributor.outdated.notify_one();
     Ok(axum::Json(Invested {
-        message: if counted { "investment recorded" } else { "investment recorded; it counts from the next account report" },
+        message: if counted {
+            "investment recorded"
+        } else {
+            "investment recorded; it counts from the next account report"
+        },
         movement_id,
         status: if counted { "applied" } else { "pending" },
         amount: money(amount),
@@ -254,7 +258,8 @@ struct UserStats {
 
 /// Reading all members, or with a member's key its own.
 fn allow_member(identity: &Identity, caller: &Caller, id: &str) -> Result<(), Problem> {
-    let own = identity.scopes.contains(&Scope::Member) && identity.user.as_ref().is_some_and(|user| user.as_str() == id);
+    let own =
+        identity.scopes.contains(&Scope::Member) && identity.user.as_ref().is_some_and(|user| user.as_str() == id);
     if own { Ok(()) } else { caller.allow(Scope::Read).map(drop) }
 }
 
@@ -273,7 +278,8 @@ async fn stats(
     let rows = movement::holdings(&mut db, &id).await?;
     // Sums are per currency: the first account's; other currencies are in the list only.
     let currency = rows.first().and_then(|row| row.currency.clone());
-    let sum = |figure: fn(&HoldingRow) -> i64| money(rows.iter().filter(|row| row.currency == currency).map(figure).sum());
+    let sum =
+        |figure: fn(&HoldingRow) -> i64| money(rows.iter().filter(|row| row.currency == currency).map(figure).sum());
     let (investment, value) = (sum(|row| row.investment), sum(|row| row.value));
     let (profit_loss, pending) = (sum(|row| row.profit_loss), sum(|row| row.pending));
     let as_of = rows.iter().filter_map(|row| row.as_of).min();

@@ -79,12 +79,7 @@ impl PoolRow {
         });
         PoolState {
             account: self.account,
-            pool: Pool {
-                equity: self.equity.into(),
-                units: units(self.units),
-                profit: self.profit.into(),
-                definition,
-            },
+            pool: Pool { equity: self.equity.into(), units: units(self.units), profit: self.profit.into(), definition },
             last: Last {
                 state_at: self.state_at,
                 figures,

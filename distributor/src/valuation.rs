@@ -13,7 +13,7 @@ const REST_FACTOR: u32 = 9;
 /// Looks for pools that another distributor moved, or that a restart left behind.
 const LOOK_INTERVAL: Duration = Duration::from_secs(1);
 /// Partitions are made three months ahead; every hour is plenty.
-const PARTITIONS_INTERVAL: Duration = Duration::from_secs(3_600);
+const PARTITIONS_INTERVAL: Duration = Duration::from_hours(1);
 
 /// Runs until told to stop.
 pub(crate) async fn run(distributor: Arc<Distributor>, stop: CancellationToken) {

@@ -241,7 +241,10 @@ mod tests {
             "expires_at":"2001-01-01T00:00:00Z"}"#;
         assert_eq!(fields(body), ["account", "ttl_seconds", "expires_at", "symbol", "action"]);
         assert_eq!(fields(r#"{"symbol":"X","action":"BUY","volume":-1,"sl":-2}"#), ["sl", "volume"]);
-        assert_eq!(fields(r#"{"symbol":"X","action":"BUY","order_type":"stop","limit_orders":true}"#), ["limit_orders"]);
+        assert_eq!(
+            fields(r#"{"symbol":"X","action":"BUY","order_type":"stop","limit_orders":true}"#),
+            ["limit_orders"]
+        );
     }
 
     #[test]

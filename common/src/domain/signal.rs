@@ -238,8 +238,8 @@ mod tests {
         }
     }
 
-    fn level(text: &str) -> Option<Level> {
-        Some(Level::try_from(text.parse::<Decimal>().unwrap()).unwrap())
+    fn level(text: &str) -> Level {
+        Level::try_from(text.parse::<Decimal>().unwrap()).unwrap()
     }
 
     fn fields(order: &Order) -> Vec<&'static str> {
@@ -248,7 +248,7 @@ mod tests {
 
     #[test]
     fn stops_must_lie_on_their_side() {
-        let buy = Order { sl: level("1.1"), tp: level("1.0"), ..order(Action::Buy) };
+        let buy = Order { sl: Some(level("1.1")), tp: Some(level("1.0")), ..order(Action::Buy) };
         assert_eq!(fields(&buy), ["sl"]);
         assert!(fields(&Order { action: Action::Sell, ..buy.clone() }).is_empty());
         let entry = Some(Price::try_from("1.05".parse::<Decimal>().unwrap()).unwrap());
@@ -281,7 +281,7 @@ mod tests {
             order(Action::Buy),
             Order { volume: volume("0.2"), ..order(Action::Buy) },
             Order { volume: volume("0.1"), ..order(Action::Sell) },
-            Order { volume: volume("0.1"), sl: level("1"), ..order(Action::Buy) },
+            Order { volume: volume("0.1"), sl: Some(level("1")), ..order(Action::Buy) },
         ] {
             assert_ne!(id, other.keyed_id("p", "k", &main));
         }

@@ -111,6 +111,11 @@ pub(crate) struct Claimed {
     created_at: OffsetDateTime,
 }
 
+/// A time as Prometheus has it.
+fn seconds(time: OffsetDateTime) -> f64 {
+    (time - OffsetDateTime::UNIX_EPOCH).as_seconds_f64()
+}
+
 fn milliseconds(duration: time::Duration) -> i64 {
     i64::try_from(duration.whole_milliseconds()).unwrap_or(i64::MAX)
 }
@@ -122,7 +127,8 @@ fn plain(value: Option<Decimal>) -> Option<Decimal> {
 impl Claimed {
     fn new(handed_out: HandedOut, now: OffsetDateTime, held: Duration) -> Self {
         let HandedOut { signal, after, rules, magic_base } = handed_out;
-        let sized = signal.volume.is_some() || signal.risk_percent.is_some() || !matches!(&*signal.action, "BUY" | "SELL");
+        let sized =
+            signal.volume.is_some() || signal.risk_percent.is_some() || !matches!(&*signal.action, "BUY" | "SELL");
         Self {
             signal_id: signal.signal_id,
             id: signal.id,
@@ -180,7 +186,7 @@ pub(crate) async fn pending(
         }
     }
     metrics::gauge!("pipeline_terminal_last_poll_timestamp_seconds", "account" => account.to_owned())
-        .set(dispatcher.clock.now().unix_timestamp_nanos() as f64 / 1e9);
+        .set(seconds(dispatcher.clock.now()));
     let claimant = Claimant { account, terminal: poll.terminal.as_deref(), protocol };
     let started = Instant::now();
     let mut changes = dispatcher.wake.watch(account);
@@ -204,11 +210,7 @@ pub(crate) async fn pending(
 }
 
 /// What the poll is answered with now; none: it waits on.
-async fn look(
-    dispatcher: &Dispatcher,
-    claimant: &Claimant<'_>,
-    limit: usize,
-) -> Result<Option<Vec<HandedOut>>, Error> {
+async fn look(dispatcher: &Dispatcher, claimant: &Claimant<'_>, limit: usize) -> Result<Option<Vec<HandedOut>>, Error> {
     let mut db = dispatcher.pool.acquire().await?;
     if !claim::any_pending(&mut db, claimant.account).await? {
         return Ok(None);
@@ -461,6 +463,6 @@ pub(crate) async fn update(
     dispatcher.publisher.publish(&envelope).await.map_err(Error::Publish)?;
     let mode = account::store_report(&mut *dispatcher.pool.acquire().await?, &envelope.body).await?;
     metrics::gauge!("pipeline_terminal_last_update_timestamp_seconds", "account" => envelope.body.account.to_string())
-        .set(received_at.unix_timestamp_nanos() as f64 / 1e9);
+        .set(seconds(received_at));
     Ok(axum::Json(Updated { status: "ok", message: "account figures accepted", mode }))
 }

@@ -96,7 +96,10 @@ fn modes_let_out_what_they_name() {
     assert_eq!(claimed(&open, Mode::Reducing), [2, 3, 4]);
     assert_eq!(claimed(&open, Mode::Halted), [4]);
     let choice = choose(&open, &rules(Mode::Halted), PROTOCOL, 10, NOW);
-    assert_eq!(choice.reject.iter().map(|(id, reason)| (*id, reason.code)).collect::<Vec<_>>(), [(1, "account_halted")]);
+    assert_eq!(
+        choice.reject.iter().map(|(id, reason)| (*id, reason.code)).collect::<Vec<_>>(),
+        [(1, "account_halted")]
+    );
 }
 
 #[test]
@@ -181,7 +184,10 @@ fn a_report_without_a_ticket_counts_for_the_current_attempt_only() {
         let (effect, _) = confirm(&known(Unknown), &report(status, Some(1), None), NOW);
         assert_eq!(effect, Effect::Nothing("of another attempt"));
         assert!(!matches!(confirm(&known(Unknown), &report(status, Some(2), None), NOW).0, Effect::Nothing(_)));
-        assert!(matches!(confirm(&known(SignalState::Failed), &report(status, Some(2), None), NOW).0, Effect::Nothing(_)));
+        assert!(matches!(
+            confirm(&known(SignalState::Failed), &report(status, Some(2), None), NOW).0,
+            Effect::Nothing(_)
+        ));
     }
 }
 

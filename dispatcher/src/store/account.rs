@@ -1,7 +1,7 @@
 //! Accounts, their keys and terminals, and the figures they report.
 
 use common::auth::ApiKey;
-use common::domain::Volume;
+use common::domain::{AccountName, UserId, Volume};
 use common::message::AccountUpdated;
 use sqlx::PgConnection;
 use time::OffsetDateTime;
@@ -115,7 +115,7 @@ pub(crate) async fn set_mode(
 pub(crate) async fn register_keys(db: &mut PgConnection, keys: &[ApiKey]) -> Result<(), sqlx::Error> {
     for key in keys {
         let identity = &key.identity;
-        let account = identity.account.as_ref().map(|account| account.as_str());
+        let account = identity.account.as_ref().map(AccountName::as_str);
         let scopes: Vec<String> = identity.scopes.iter().map(|scope| scope.as_str().to_owned()).collect();
         if let Some(account) = account {
             sqlx::query!("insert into accounts (account) values ($1) on conflict do nothing", account)
@@ -130,7 +130,7 @@ pub(crate) async fn register_keys(db: &mut PgConnection, keys: &[ApiKey]) -> Res
             &key.secret_sha256[..],
             &scopes,
             account,
-            identity.user.as_ref().map(|user| user.as_str())
+            identity.user.as_ref().map(UserId::as_str)
         )
         .execute(&mut *db)
         .await?;

@@ -113,7 +113,13 @@ struct Columns {
 }
 
 impl Columns {
-    fn push(&mut self, envelope: &Envelope<SignalAccepted>, rules: Option<&Rules>, admission: Admission, now: OffsetDateTime) {
+    fn push(
+        &mut self,
+        envelope: &Envelope<SignalAccepted>,
+        rules: Option<&Rules>,
+        admission: Admission,
+        now: OffsetDateTime,
+    ) {
         let signal = &envelope.body;
         let order = &signal.order;
         let (state, reason) = match admission {

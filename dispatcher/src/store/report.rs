@@ -58,16 +58,16 @@ pub(crate) async fn apply(
         outcome.signal = Some((signal.signal_id, signal.state.parse().map_err(corrupt)?));
     }
     if !record(db, account, confirmation, status, signal_id, &outcome, now).await? {
-        outcome.effect = "repeated".to_owned();
+        "repeated".clone_into(&mut outcome.effect);
         outcome.anomaly = None;
         return Ok(Some(outcome));
     }
-    if let Some(signal) = &signal {
-        if let Some(state) = write(db, signal, &effect, now).await? {
-            outcome.signal = Some((signal.signal_id, state));
-            outcome.ended = state.is_terminal().then_some(state);
-            outcome.age_seconds = Some((now - signal.received_at).as_seconds_f64());
-        }
+    if let Some(signal) = &signal
+        && let Some(state) = write(db, signal, &effect, now).await?
+    {
+        outcome.signal = Some((signal.signal_id, state));
+        outcome.ended = state.is_terminal().then_some(state);
+        outcome.age_seconds = Some((now - signal.received_at).as_seconds_f64());
     }
     if traded && ticket.is_some() {
         trade(db, account, confirmation, status, action, signal.as_ref(), now).await?;
@@ -184,7 +184,9 @@ async fn write(
 ) -> Result<Option<SignalState>, sqlx::Error> {
     let (state, code, message) = match effect {
         Effect::End(state, reason) => (*state, Some(reason.code), Some(reason.message.as_str())),
-        Effect::Again => (SignalState::Pending, Some("not_sent"), Some("the terminal's journal shows that nothing was sent")),
+        Effect::Again => {
+            (SignalState::Pending, Some("not_sent"), Some("the terminal's journal shows that nothing was sent"))
+        }
         Effect::Nothing(_) => return Ok(None),
     };
     operate::set_state(db, signal.signal_id, state.as_str(), code, message, now).await?;

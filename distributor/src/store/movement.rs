@@ -57,11 +57,7 @@ pub(crate) struct Recorded {
 }
 
 /// The movement that this key stands for, if any.
-pub(crate) async fn by_key(
-    db: &mut PgConnection,
-    principal: &str,
-    key: &str,
-) -> Result<Option<Recorded>, sqlx::Error> {
+pub(crate) async fn by_key(db: &mut PgConnection, principal: &str, key: &str) -> Result<Option<Recorded>, sqlx::Error> {
     sqlx::query_as!(
         Recorded,
         r#"select movement_id, account, user_id, amount,
@@ -125,10 +121,8 @@ fn priced_now(state: &PoolState, now: OffsetDateTime) -> bool {
 }
 
 async fn any_pending(db: &mut PgConnection, account: &str) -> Result<bool, sqlx::Error> {
-    let any = sqlx::query_scalar!(
-        r#"select exists (select from pending_movements where account = $1) as "any!""#,
-        account
-    );
+    let any =
+        sqlx::query_scalar!(r#"select exists (select from pending_movements where account = $1) as "any!""#, account);
     any.fetch_one(db).await
 }
 

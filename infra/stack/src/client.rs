@@ -46,7 +46,12 @@ impl Client {
     }
 
     /// Sends a request; whatever is answered, as status and JSON.
-    pub async fn send(&self, method: Method, path: &str, body: Option<&Value>) -> Result<(StatusCode, Value), ClientError> {
+    pub async fn send(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<&Value>,
+    ) -> Result<(StatusCode, Value), ClientError> {
         let mut request = self.http.request(method, format!("{}{path}", self.url)).header("X-API-Key", &self.key);
         if let Some(body) = body {
             request = request.json(body);

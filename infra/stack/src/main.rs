@@ -43,7 +43,11 @@ type Failure = Box<dyn std::error::Error>;
 fn main() -> ExitCode {
     let cli = Cli::parse();
     // `up` has a view of its own; what the services log as usual would drown it.
-    common::telemetry::start_logs(if matches!(cli.command, Command::Up(_)) { "error" } else { "info,sqlx=warn,lapin=warn" });
+    common::telemetry::start_logs(if matches!(cli.command, Command::Up(_)) {
+        "error"
+    } else {
+        "info,sqlx=warn,lapin=warn"
+    });
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return fail(&error.into()),

@@ -116,8 +116,8 @@ impl Keys {
 
     /// Writes them for a shell to read, for the owner's eyes only.
     pub fn write(&self, path: &Path) -> std::io::Result<()> {
-        let lines: String = self.texts.iter().map(|(name, text)| format!("{name}={text}\n")).collect();
-        write_private(path, &lines)
+        let lines: Vec<String> = self.texts.iter().map(|(name, text)| format!("{name}={text}")).collect();
+        write_private(path, &(lines.join("\n") + "\n"))
     }
 
     /// As the services hold them.

@@ -22,7 +22,7 @@ use crate::servers::{self, Servers, ServersError};
 use view::View;
 
 /// How long the services may take to be ready once their servers are.
-const READY_DEADLINE: Duration = Duration::from_secs(60);
+const READY_DEADLINE: Duration = Duration::from_mins(1);
 /// Files of a data folder that say where the platform is.
 const KEYS: &str = "keys.env";
 const URL: &str = "url";
@@ -134,20 +134,19 @@ pub async fn main(args: Args, stop: CancellationToken) -> Result<ExitCode, UpErr
         }
     }
     remove(&data, &[URL, METRICS])?;
-    let backing = match named {
-        Some(named) => {
-            std::fs::create_dir_all(&data).map_err(|error| UpError::File(data.clone(), error))?;
-            named
-        }
-        None => tokio::select! {
+    let backing = if let Some(named) = named {
+        std::fs::create_dir_all(&data).map_err(|error| UpError::File(data.clone(), error))?;
+        named
+    } else {
+        tokio::select! {
             started = Servers::start(&data) => Backing::Private(Box::new(started?)),
             () = stop.cancelled() => {
                 servers::stop_leftovers(&data).await?;
                 return Ok(ExitCode::SUCCESS);
             }
-        },
+        }
     };
-    let outcome = run(&args, &data, &backing, api, metrics, &stop).await;
+    let outcome = Box::pin(run(&args, &data, &backing, api, metrics, &stop)).await;
     remove(&data, &[URL, METRICS])?;
     if let Backing::Private(servers) = backing {
         servers.stop().await?;

@@ -271,9 +271,8 @@ impl Job {
     }
 
     fn fills(&self, id: u64, entry: Entry) -> Vec<Deal> {
-        let ours = |deal: &&Deal| {
-            deal.deal_type != DealType::Balance && deal.entry == entry && deal.magic % MAGIC_IDS == id
-        };
+        let ours =
+            |deal: &&Deal| deal.deal_type != DealType::Balance && deal.entry == entry && deal.magic % MAGIC_IDS == id;
         self.with_market(|market| market.deals().iter().filter(ours).cloned().collect())
     }
 
@@ -368,7 +367,8 @@ impl Job {
 
     /// After the job: prices move, signals come, until told to stop. What fails is shown, and the run goes on.
     async fn go_on(&self, stop: &CancellationToken) -> Result<(), UpError> {
-        const OPENINGS: [(&str, &str); 4] = [("EURUSD", "BUY"), ("USDJPY", "SELL"), ("GBPUSD", "BUY"), ("XAUUSD", "SELL")];
+        const OPENINGS: [(&str, &str); 4] =
+            [("EURUSD", "BUY"), ("USDJPY", "SELL"), ("GBPUSD", "BUY"), ("XAUUSD", "SELL")];
         self.view.step("going on until Ctrl-C");
         for round in 0.. {
             if tokio::time::timeout(PAUSE, stop.cancelled()).await.is_ok() {

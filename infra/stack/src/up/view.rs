@@ -25,39 +25,40 @@ impl View {
     }
 
     /// A plain line. A reader that went away is no reason to stop trading.
-    pub(super) fn line(&self, text: &str) {
+    #[expect(clippy::unused_self, reason = "all lines go through the view")]
+    pub(super) fn line(self, text: &str) {
         let mut out = std::io::stdout().lock();
         let _ = writeln!(out, "{text}");
         let _ = out.flush();
     }
 
-    fn tagged(&self, tag: &str, colour: AnsiColor, text: &str) {
+    fn tagged(self, tag: &str, colour: AnsiColor, text: &str) {
         let style = if self.colours { Style::new().fg_color(Some(colour.into())).bold() } else { Style::new() };
         self.line(&format!("{style}{tag:<8}{style:#} {text}"));
     }
 
-    pub(super) fn ready(&self, url: &str, metrics: &str, keys: &Path) {
+    pub(super) fn ready(self, url: &str, metrics: &str, keys: &Path) {
         self.tagged("ready", AnsiColor::Green, &format!("{url}   metrics {metrics}   keys {}", keys.display()));
     }
 
-    pub(super) fn step(&self, text: &str) {
+    pub(super) fn step(self, text: &str) {
         self.tagged("step", AnsiColor::Cyan, text);
     }
 
-    pub(super) fn signal(&self, text: &str) {
+    pub(super) fn signal(self, text: &str) {
         self.tagged("signal", AnsiColor::Blue, text);
     }
 
-    pub(super) fn terminal(&self, text: &str) {
+    pub(super) fn terminal(self, text: &str) {
         self.tagged("terminal", AnsiColor::Magenta, text);
     }
 
-    pub(super) fn trouble(&self, text: &str) {
+    pub(super) fn trouble(self, text: &str) {
         self.tagged("trouble", AnsiColor::Red, text);
     }
 
     /// Each member's money and what became of it.
-    pub(super) fn members(&self, equity: Decimal, members: &[(String, i128, i128)]) {
+    pub(super) fn members(self, equity: Decimal, members: &[(String, i128, i128)]) {
         let parts: Vec<String> = members
             .iter()
             .map(|(name, value, profit)| {
@@ -72,7 +73,7 @@ impl View {
         self.tagged("members", AnsiColor::Yellow, &format!("account {equity:.2}   {}", parts.join("   ")));
     }
 
-    pub(super) fn verified(&self, text: &str) {
+    pub(super) fn verified(self, text: &str) {
         self.tagged("verified", AnsiColor::Green, text);
     }
 }
