@@ -18,7 +18,8 @@ create table signals (
     max_slippage_points integer,
     order_expires_at timestamptz,
     comment text,
-    metadata jsonb not null,
+    -- As it was sent: json keeps numbers and text as they are.
+    metadata json not null,
     principal text not null,
     idempotency_key text,
     request_id text not null,
@@ -112,7 +113,7 @@ create table trade_reports (
     status text not null,
     -- Hash of everything in the report that is not a time of its sending.
     fingerprint bytea not null,
-    body jsonb not null,
+    body json not null,
     effect text not null,
     anomaly text,
     unique (account, fingerprint)

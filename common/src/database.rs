@@ -3,12 +3,14 @@
 use std::str::FromStr as _;
 use std::time::Duration;
 
+use sqlx::Connection as _;
 use sqlx::migrate::Migrator;
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
 use tokio_util::sync::CancellationToken;
 
 use crate::auth::{ApiKey, Identity, KeyRing};
 use crate::config::ConfigError;
+use crate::error::{FieldError, Problem};
 use crate::retry;
 
 /// The schema, forward only. Several processes may apply it at once: it runs under a lock.
@@ -18,8 +20,32 @@ pub static MIGRATOR: Migrator = sqlx::migrate!();
 const CONNECTIONS_MAX: u32 = 16;
 /// How long a request waits for a connection before it is told that the database is away.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(2);
+/// A connection that lay idle for longer is tested before it is used.
+const IDLE_TRUSTED: Duration = Duration::from_millis(500);
 /// How often the keys are read again, so that a new or revoked one counts everywhere soon.
 const KEYS_INTERVAL: Duration = Duration::from_millis(1_500);
+
+/// Whether the database is there and refuses the data itself: trying again will not help.
+pub fn refuses_data(error: &sqlx::Error) -> bool {
+    // SQLSTATE classes: data exception, integrity constraint violation, program limit exceeded.
+    match error {
+        sqlx::Error::Database(error) => {
+            error.code().is_some_and(|code| ["22", "23", "54"].iter().any(|class| code.starts_with(class)))
+        }
+        sqlx::Error::Encode(_) => true,
+        _ => false,
+    }
+}
+
+/// What a caller is told when the database failed his request; the cause is logged, not told.
+pub fn problem(error: &sqlx::Error) -> Problem {
+    tracing::warn!(%error, "a request failed at the database");
+    if refuses_data(error) {
+        let field = FieldError::new("request", "holds a value that can't be stored, such as a zero character");
+        return Problem::invalid(vec![field]);
+    }
+    Problem::unavailable("database_unavailable", "the database can't be used now; try again")
+}
 
 /// A pool that connects when it is first used: a service starts while its database is away.
 pub fn pool(url: &str, application: &str) -> Result<PgPool, ConfigError> {
@@ -28,10 +54,16 @@ pub fn pool(url: &str, application: &str) -> Result<PgPool, ConfigError> {
         .application_name(application)
         // A statement that takes longer is stuck behind a lock; its caller has given up.
         .options([("statement_timeout", "20s"), ("lock_timeout", "10s")]);
-    Ok(PgPoolOptions::new()
-        .max_connections(CONNECTIONS_MAX)
-        .acquire_timeout(ACQUIRE_TIMEOUT)
-        .connect_lazy_with(options))
+    // Every connection is tested when it comes back; testing it again at once would be a round trip for nothing.
+    let pool = PgPoolOptions::new().test_before_acquire(false).before_acquire(|connection, about| {
+        Box::pin(async move {
+            if about.idle_for > IDLE_TRUSTED {
+                connection.ping().await?;
+            }
+            Ok(true)
+        })
+    });
+    Ok(pool.max_connections(CONNECTIONS_MAX).acquire_timeout(ACQUIRE_TIMEOUT).connect_lazy_with(options))
 }
 
 /// Applies the schema, trying until the database is there; false when told to stop first.

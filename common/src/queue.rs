@@ -16,6 +16,7 @@ use lapin::options::{
     QueueDeclareOptions,
 };
 use lapin::types::FieldTable;
+use lapin::uri::AMQPUri;
 use lapin::{BasicProperties, Channel, Confirmation, Connection, ConnectionProperties};
 use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
@@ -33,8 +34,13 @@ const CONNECT_DEADLINE: Duration = Duration::from_secs(5);
 const IN_FLIGHT_MAX: usize = 1_024;
 /// Confirm channels; the broker slows a single one down at a few dozen unconfirmed messages.
 const PUBLISH_CHANNELS: usize = 4;
-/// Deliveries held at once, and so the largest batch.
-const PREFETCH: u16 = 256;
+/// The largest batch.
+const BATCH_MAX: usize = 256;
+/// Deliveries held at once: the next batches arrive while one is handled.
+const PREFETCH: u16 = 1_024;
+/// The client keeps 32 of its largest frames for each direction of a connection, in use or not; longer messages
+/// simply take several.
+const FRAME_BYTES_MAX: u32 = 32 * 1024;
 /// A batch that can't be handled is given back after this, well before the broker's own limit of 30 minutes.
 const HOLD_MAX: Duration = Duration::from_mins(10);
 /// How often a connection is looked at, beside its own events.
@@ -42,6 +48,8 @@ const WATCH_INTERVAL: Duration = Duration::from_millis(100);
 /// How often the parking queue is counted.
 const PARKED_INTERVAL: Duration = Duration::from_secs(15);
 
+/// A peer that is silent for twice this long is gone.
+const HEARTBEAT_SECONDS: u16 = 10;
 /// Persistent: survives a restart of the broker.
 const DELIVERY_MODE_PERSISTENT: u8 = 2;
 
@@ -177,10 +185,13 @@ async fn open_for_publishing(url: &str, stream: &Stream) -> lapin::Result<(Conne
 
 async fn connect(url: &str, name: &str) -> lapin::Result<Connection> {
     let properties = ConnectionProperties::default().with_connection_name(name.into());
-    let opening = Connection::connect(url, properties);
+    let failed = |error| lapin::Error::from(lapin::ErrorKind::IOError(Arc::new(error)));
+    let mut uri: AMQPUri = url.parse().map_err(|error: String| failed(std::io::Error::other(error)))?;
+    uri.query.frame_max.get_or_insert(FRAME_BYTES_MAX);
+    let opening = Connection::connect_uri(uri, properties);
     match tokio::time::timeout(CONNECT_DEADLINE, opening).await {
         Ok(outcome) => outcome,
-        Err(_) => Err(lapin::ErrorKind::IOError(Arc::new(std::io::ErrorKind::TimedOut.into())).into()),
+        Err(_) => Err(failed(std::io::ErrorKind::TimedOut.into())),
     }
 }
 
@@ -216,7 +227,7 @@ impl Consumer {
                 return;
             };
             self.ready.set(true);
-            let batches = deliveries.ready_chunks(usize::from(PREFETCH));
+            let batches = deliveries.ready_chunks(BATCH_MAX);
             self.consume(&connection, &channel, batches, &stop, &mut handle).await;
             self.ready.set(false);
             close(&connection).await;

@@ -85,6 +85,7 @@ impl Lifecycle {
 
     /// Serves these parts, and the metrics apart from them, until told to stop.
     pub fn serve(&self, parts: Vec<Part>, api: TcpListener, metrics: TcpListener) {
+        crate::telemetry::metrics();
         self.spawn("api", http::serve(api, http::api(parts), self.stop.clone()));
         self.spawn("metrics", http::serve(metrics, http::metrics_router(), self.stop.clone()));
         let stop = self.stop.clone();

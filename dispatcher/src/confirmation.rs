@@ -111,6 +111,22 @@ impl Confirmation {
         own.or_else(|| self.results.iter().flatten().find_map(|part| positive(part.ticket)))
     }
 
+    /// Without zero characters, which no text column takes: a report is never refused for its wording.
+    pub(crate) fn cleaned(mut self) -> Self {
+        let clean = |text: &mut Option<String>| {
+            if let Some(text) = text {
+                text.retain(|character| character != '\0');
+            }
+        };
+        for text in [&mut self.signal_id, &mut self.symbol, &mut self.message, &mut self.terminal] {
+            clean(text);
+        }
+        for part in self.results.iter_mut().flatten() {
+            clean(&mut part.symbol);
+        }
+        self
+    }
+
     /// Whether it names its signal.
     pub(crate) fn names_a_signal(&self) -> bool {
         self.signal_id.is_some() || self.id.is_some()

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use common::database::refuses_data;
 use common::message::{Envelope, SignalAccepted};
 use common::queue::Batch;
 
@@ -9,8 +10,34 @@ use crate::Dispatcher;
 use crate::store::intake;
 use crate::wake::Changed;
 
-/// Stores a batch in one transaction. Called again with the same batch if that fails; changes nothing then.
+/// Stores a batch. Called again with the same batch if that fails; changes nothing then.
 pub(crate) async fn store(dispatcher: Arc<Dispatcher>, batch: Batch) -> Result<(), sqlx::Error> {
+    match store_all(&dispatcher, &batch).await {
+        Err(error) if refuses_data(&error) => {}
+        outcome => return outcome,
+    }
+    // One message that the database refuses must not hold up the others.
+    for body in batch.iter() {
+        match store_all(&dispatcher, std::slice::from_ref(body)).await {
+            Err(error) if refuses_data(&error) => {
+                let (reason, now) = (error.to_string(), dispatcher.clock.now());
+                intake::dead_letter(&mut *dispatcher.pool.acquire().await?, body, &reason, now).await?;
+                count_unreadable(1, &reason);
+            }
+            outcome => outcome?,
+        }
+    }
+    Ok(())
+}
+
+fn count_unreadable(messages: usize, reason: &str) {
+    let count = u64::try_from(messages).unwrap_or(u64::MAX);
+    metrics::counter!("pipeline_dead_letters_total", "queue" => "signals").increment(count);
+    tracing::error!(messages, reason, "unreadable messages kept in signal_dead_letters");
+}
+
+/// In one transaction.
+async fn store_all(dispatcher: &Dispatcher, batch: &[Vec<u8>]) -> Result<(), sqlx::Error> {
     let mut signals = Vec::with_capacity(batch.len());
     let mut unreadable = Vec::new();
     for body in batch.iter() {
@@ -39,10 +66,8 @@ pub(crate) async fn store(dispatcher: Arc<Dispatcher>, batch: Batch) -> Result<(
         let age = (now - envelope.body.received_at).as_seconds_f64();
         metrics::histogram!("pipeline_accept_to_store_seconds").record(age.max(0.0));
     }
-    if !unreadable.is_empty() {
-        let count = u64::try_from(unreadable.len()).unwrap_or(u64::MAX);
-        metrics::counter!("pipeline_dead_letters_total", "queue" => "signals").increment(count);
-        tracing::error!(messages = count, reason = unreadable[0].1, "unreadable messages kept in signal_dead_letters");
+    if let Some((_, reason)) = unreadable.first() {
+        count_unreadable(unreadable.len(), reason);
     }
     Ok(())
 }

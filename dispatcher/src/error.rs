@@ -53,10 +53,7 @@ impl IntoResponse for Error {
             ),
             Self::NotFound(what) => Problem::not_found(what),
             Self::Conflict(code, detail) => Problem::new(StatusCode::CONFLICT, code, detail),
-            Self::Database(error) => {
-                tracing::warn!(%error, "a request failed at the database");
-                Problem::unavailable("database_unavailable", "the database can't be used now; try again")
-            }
+            Self::Database(error) => common::database::problem(&error),
             Self::Publish(error) => Problem::unavailable("broker_unavailable", format!("{error}; try again")),
         }
         .into_response()

@@ -6,7 +6,9 @@
 //! Invariant: a signal is handed out at most once per attempt, and goes back to `pending` only when the
 //! installation that took it proves from its journal that nothing was sent.
 
-use common::domain::{Action, Mode, Order, OrderType, SignalState, Volume};
+use std::collections::HashSet;
+
+use common::domain::{Action, Mode, Order, OrderType, SignalState, Symbol, Volume};
 use common::message::SignalAccepted;
 use time::{Duration, OffsetDateTime};
 
@@ -130,16 +132,9 @@ pub struct Open {
 }
 
 impl Open {
-    /// Whether the order of these two matters.
-    fn concerns(&self, other: &Self) -> bool {
-        let everything = |signal: &Self| signal.order.action == Action::CloseAll && signal.order.symbol.is_none();
-        if self.order.action == Action::Ping || other.order.action == Action::Ping {
-            return false;
-        }
-        everything(self)
-            || everything(other)
-            || (self.order.symbol.is_some() && self.order.symbol == other.order.symbol)
-            || (self.order.ticket.is_some() && self.order.ticket == other.order.ticket)
+    /// Whether it is about the whole account.
+    fn is_about_everything(&self) -> bool {
+        self.order.action == Action::CloseAll && self.order.symbol.is_none()
     }
 
     /// Whether a terminal of the first protocol understands it: a market order of a known volume.
@@ -158,60 +153,100 @@ impl Open {
 pub struct Choice {
     /// Handed out, oldest first, each with the unknown signals that the terminal must look up before.
     pub claim: Vec<(i64, Vec<i64>)>,
-    /// Openings that a closing does not wait for.
+    /// Openings and changes of stops that a closing does not wait for.
     pub supersede: Vec<i64>,
     /// Openings that the gate does not let through.
     pub reject: Vec<(i64, Reason)>,
 }
 
+/// Earlier signals, as far as a later one has to know them: by symbol, by ticket, or of the whole account.
+#[derive(Default)]
+struct Earlier<'a> {
+    symbols: HashSet<&'a Symbol>,
+    tickets: HashSet<i64>,
+    everything: bool,
+    any: bool,
+}
+
+impl<'a> Earlier<'a> {
+    fn add(&mut self, signal: &'a Open) {
+        if signal.order.action == Action::Ping {
+            return;
+        }
+        self.any = true;
+        self.everything |= signal.is_about_everything();
+        self.symbols.extend(&signal.order.symbol);
+        self.tickets.extend(signal.order.ticket);
+    }
+
+    /// Whether the order between one of these and this signal matters.
+    fn concerns(&self, signal: &Open) -> bool {
+        signal.order.action != Action::Ping
+            && (self.everything
+                || (self.any && signal.is_about_everything())
+                || signal.order.symbol.as_ref().is_some_and(|symbol| self.symbols.contains(symbol))
+                || signal.order.ticket.is_some_and(|ticket| self.tickets.contains(&ticket)))
+    }
+
+    fn of(signal: &'a Open) -> Self {
+        let mut one = Self::default();
+        one.add(signal);
+        one
+    }
+}
+
 /// Chooses what a terminal is handed, from all that is open in its account, oldest first.
 pub fn choose(open: &[Open], rules: &Rules, protocol: i16, limit: usize, now: OffsetDateTime) -> Choice {
     let mut choice = Choice::default();
-    let mut gone: Vec<i64> = Vec::new();
-    for (index, signal) in open.iter().enumerate() {
-        if signal.state != SignalState::Pending || choice.claim.len() >= limit {
-            continue;
-        }
-        if signal.expires_at.is_some_and(|expiry| expiry <= now) {
-            // Ended by the sweep; it holds nothing back any more.
-            gone.push(signal.id);
-            continue;
-        }
-        if let Some(reason) = gate(signal.order.action, signal.order.volume, rules) {
-            gone.push(signal.id);
-            choice.reject.push((signal.id, reason));
-            continue;
-        }
-        if !rules.mode.hands_out(signal.order.action) || (protocol < PROTOCOL && !signal.is_plain()) {
-            continue;
-        }
-        let earlier = || open[..index].iter().filter(|other| !gone.contains(&other.id) && signal.concerns(other));
-        let after: Vec<i64> = earlier().filter(|other| other.holds_back()).map(|other| other.id).collect();
-        if signal.order.action.closes() {
-            // Openings behind an unknown outcome may wait for minutes: a closing does not wait with them.
-            let held: Vec<i64> = earlier()
-                .filter(|other| other.state == SignalState::Pending && other.order.action.opens())
-                .filter(|other| {
-                    open.iter().any(|first| first.id < other.id && first.holds_back() && other.concerns(first))
-                })
-                .map(|other| other.id)
-                .collect();
-            if earlier().any(|other| blocks(other) && !held.contains(&other.id)) {
-                continue;
+    // With a terminal, or waiting for its turn: whoever comes later waits.
+    let mut waiting = Earlier::default();
+    // Unknown: later openings wait for the look-up, closings are told of it.
+    let mut unknown: Vec<&Open> = Vec::new();
+    let mut unknowns = Earlier::default();
+    // Openings and changes that wait behind an unknown outcome, perhaps for minutes: a closing does not wait with them.
+    let mut held: Vec<&Open> = Vec::new();
+    let mut helds = Earlier::default();
+    for signal in open {
+        match signal.state {
+            SignalState::Unknown if signal.holds_back() => {
+                unknown.push(signal);
+                unknowns.add(signal);
             }
-            gone.extend(&held);
-            choice.supersede.extend(held);
-        } else if !after.is_empty() || earlier().any(blocks) {
-            continue;
+            SignalState::Processing => waiting.add(signal),
+            SignalState::Pending => {
+                if choice.claim.len() >= limit {
+                    break;
+                }
+                // Too old: ended by the sweep, holds nothing back any more.
+                if signal.expires_at.is_some_and(|expiry| expiry <= now) {
+                    continue;
+                }
+                if let Some(reason) = gate(signal.order.action, signal.order.volume, rules) {
+                    choice.reject.push((signal.id, reason));
+                    continue;
+                }
+                let closes = signal.order.action.closes();
+                let behind_unknown = unknowns.concerns(signal);
+                let in_line = waiting.concerns(signal) || (!closes && (behind_unknown || helds.concerns(signal)));
+                let taken = rules.mode.hands_out(signal.order.action) && (protocol >= PROTOCOL || signal.is_plain());
+                if taken && !in_line {
+                    let own = Earlier::of(signal);
+                    let superseded = held.extract_if(.., |other| closes && own.concerns(other));
+                    choice.supersede.extend(superseded.map(|other| other.id));
+                    let after = unknown.iter().filter(|other| own.concerns(other)).map(|other| other.id);
+                    choice.claim.push((signal.id, after.collect()));
+                    waiting.add(signal);
+                } else if behind_unknown && !closes {
+                    held.push(signal);
+                    helds.add(signal);
+                } else {
+                    waiting.add(signal);
+                }
+            }
+            _ => {}
         }
-        choice.claim.push((signal.id, after));
     }
     choice
-}
-
-/// Whether an earlier signal makes a later one of its symbol wait.
-fn blocks(earlier: &Open) -> bool {
-    matches!(earlier.state, SignalState::Pending | SignalState::Processing)
 }
 
 /// What a terminal says of an order.

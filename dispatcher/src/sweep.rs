@@ -14,8 +14,10 @@ use crate::{Dispatcher, life};
 const INTERVAL: Duration = Duration::from_millis(250);
 /// Partitions are made three months ahead; every hour is plenty.
 const PARTITIONS_EVERY: u32 = 4 * 3_600;
-/// Gauges, the count of dispatchers and old terminals: once a second.
+/// The count of dispatchers and old terminals: once a second.
 const SLOW_EVERY: u32 = 4;
+/// Counting the open signals reads all of them: every 5 s, often enough for a gauge.
+const COUNT_EVERY: u32 = 20;
 /// PostgreSQL takes less than 8000 bytes; accounts beyond that are found by the regular look.
 const PAYLOAD_BYTES_MAX: usize = 7_900;
 /// Where dispatchers tell each other which accounts changed.
@@ -69,6 +71,8 @@ async fn once(dispatcher: &Dispatcher, turn: u32) -> Result<(), sqlx::Error> {
         let old = account::without_a_full_terminal(&mut db, now).await?;
         swept.extend(sweep::reject_too_old(&mut db, &old, now).await?);
         dispatcher.wake.set_several(sweep::dispatchers(&mut db, LISTENER).await? > 1);
+    }
+    if turn.is_multiple_of(COUNT_EVERY) {
         for (state, count) in sweep::open_counts(&mut db).await? {
             #[expect(clippy::cast_precision_loss, reason = "a gauge of a count")]
             metrics::gauge!("pipeline_signals", "state" => state).set(count as f64);
@@ -83,7 +87,10 @@ async fn once(dispatcher: &Dispatcher, turn: u32) -> Result<(), sqlx::Error> {
     let changed: Changed = swept.into_iter().map(|signal| signal.account).collect();
     dispatcher.tell_others(&mut db, &changed).await?;
     dispatcher.wake.wake_all(&changed);
-    dispatcher.wake.wake_all(&sweep::accounts_with_pending(&mut db).await?);
+    let waiting = dispatcher.wake.waiting();
+    if !waiting.is_empty() {
+        dispatcher.wake.wake_all(&sweep::with_pending(&mut db, &waiting).await?);
+    }
     Ok(())
 }
 

@@ -47,6 +47,13 @@ impl Wake {
         }
     }
 
+    /// The accounts that somebody waits for in this process.
+    pub(crate) fn waiting(&self) -> Vec<String> {
+        let accounts = self.0.accounts.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let waited_for = accounts.iter().filter(|(_, sender)| sender.receiver_count() > 0);
+        waited_for.map(|(account, _)| account.clone()).collect()
+    }
+
     /// Whether other dispatchers must be told of changes.
     pub(crate) fn several(&self) -> bool {
         self.0.several.load(Ordering::Relaxed)

@@ -3,14 +3,41 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use common::database::refuses_data;
 use common::message::{AccountUpdated, Envelope};
 use common::queue::Batch;
 
 use crate::Distributor;
 use crate::store::{self, state};
 
-/// Applies a batch in one transaction, account by account. Called again with the same batch if that fails.
+/// Applies a batch. Called again with the same batch if that fails; changes nothing then.
 pub(crate) async fn apply(distributor: Arc<Distributor>, batch: Batch) -> Result<(), sqlx::Error> {
+    match apply_all(&distributor, &batch).await {
+        Err(error) if refuses_data(&error) => {}
+        outcome => return outcome,
+    }
+    // One message that the database refuses must not hold up the others.
+    for body in batch.iter() {
+        match apply_all(&distributor, std::slice::from_ref(body)).await {
+            Err(error) if refuses_data(&error) => {
+                let (reason, now) = (error.to_string(), distributor.clock.now());
+                state::dead_letter(&mut *distributor.pool.acquire().await?, body, &reason, now).await?;
+                count_unreadable(1, &reason);
+            }
+            outcome => outcome?,
+        }
+    }
+    Ok(())
+}
+
+fn count_unreadable(messages: usize, reason: &str) {
+    let count = u64::try_from(messages).unwrap_or(u64::MAX);
+    metrics::counter!("pipeline_dead_letters_total", "queue" => "account-updates").increment(count);
+    tracing::error!(messages, reason, "unreadable messages kept in account_update_dead_letters");
+}
+
+/// In one transaction, account by account.
+async fn apply_all(distributor: &Distributor, batch: &[Vec<u8>]) -> Result<(), sqlx::Error> {
     // By account in one order for everybody, so that two distributors can't lock each other out.
     let mut by_account: BTreeMap<String, Vec<Envelope<AccountUpdated>>> = BTreeMap::new();
     let mut unreadable = Vec::new();
@@ -44,10 +71,8 @@ pub(crate) async fn apply(distributor: Arc<Distributor>, batch: Batch) -> Result
             tracing::error!(account, outcome, "an account report does not belong to this pool: kept, not applied");
         }
     }
-    if !unreadable.is_empty() {
-        let count = u64::try_from(unreadable.len()).unwrap_or(u64::MAX);
-        metrics::counter!("pipeline_dead_letters_total", "queue" => "account-updates").increment(count);
-        tracing::error!(messages = count, reason = unreadable[0].1, "unreadable messages kept");
+    if let Some((_, reason)) = unreadable.first() {
+        count_unreadable(unreadable.len(), reason);
     }
     Ok(())
 }

@@ -68,10 +68,7 @@ impl IntoResponse for Error {
                 };
                 Problem::new(StatusCode::CONFLICT, code, error.to_string())
             }
-            Self::Database(error) => {
-                tracing::warn!(%error, "a request failed at the database");
-                Problem::unavailable("database_unavailable", "the database can't be used now; try again")
-            }
+            Self::Database(error) => common::database::problem(&error),
         }
         .into_response()
     }

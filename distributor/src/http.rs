@@ -86,7 +86,10 @@ async fn create_user(
     };
     let account = account_of(user.account)?;
     let email = user.email.map(|email| email.trim().to_owned()).filter(|email| !email.is_empty());
-    if email.as_ref().is_some_and(|email| email.len() > 254 || !email.contains('@')) {
+    if email
+        .as_ref()
+        .is_some_and(|email| email.len() > 254 || !email.contains('@') || email.chars().any(char::is_control))
+    {
         return Err(FieldError::new("email", "is an address of at most 254 characters").into());
     }
     let investment = user.investment.filter(|value| !value.is_zero());

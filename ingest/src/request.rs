@@ -98,8 +98,9 @@ impl SignalRequest {
         let account = faults.take("account", account);
         let idempotency_key = self.idempotency_key(header_key, &mut faults);
         self.check_times(now, &mut faults);
-        if self.comment.as_ref().is_some_and(|text| text.chars().count() > COMMENT_CHARACTERS_MAX) {
-            faults.add("comment", format!("has at most {COMMENT_CHARACTERS_MAX} characters"));
+        let too_long = |text: &String| text.chars().count() > COMMENT_CHARACTERS_MAX;
+        if self.comment.as_ref().is_some_and(|text| too_long(text) || text.chars().any(char::is_control)) {
+            faults.add("comment", format!("has at most {COMMENT_CHARACTERS_MAX} printable characters"));
         }
         let order = self.order(&mut faults);
         let (Some(account), Some(order), true) = (account, order, faults.0.is_empty()) else { return Err(faults.0) };

@@ -113,7 +113,7 @@ mod tests {
         for (text, expected) in [("1.25", "1.25"), ("1e-3", "0.001"), ("2.5E2", "250"), (" 7 ", "7")] {
             assert_eq!(parse(text).expect(text).normalize().to_string(), expected);
         }
-        for text in ["NaN", "inf", "", "1e999", "0.000000000000000000000000000001", "12345678901234567890123456789"] {
+        for text in ["NaN", "inf", "", "1e999", "0.000000000000000000000000000001", "123456789012345678901234567890"] {
             assert!(parse(text).is_err(), "{text}");
         }
     }

@@ -74,6 +74,10 @@ fn an_unknown_outcome_holds_back_openings_and_tells_closings_to_look_it_up() {
     let choice = choose(&open, &rules(Mode::Active), PROTOCOL, 10, NOW);
     assert_eq!(choice.claim, [(3, vec![1]), (4, vec![])]);
     assert_eq!(choice.supersede, [2]);
+    // A change of stops waits like an opening, so a closing does not wait for it either.
+    let open = [open[0].clone(), signal(2, Modify, Some("EURUSD"), Pending), open[2].clone()];
+    let choice = choose(&open, &rules(Mode::Active), PROTOCOL, 10, NOW);
+    assert_eq!((choice.claim, choice.supersede), (vec![(3, vec![1])], vec![2]));
 }
 
 #[test]
@@ -204,6 +208,16 @@ fn not_sent_is_believed_only_from_the_installation_that_took_it() {
     assert!(matches!(confirm(&late, &said, NOW).0, Effect::End(SignalState::Expired, _)));
 }
 
+/// Whether the order of two signals matters, said independently of how the choice finds out.
+fn concern(one: &Open, other: &Open) -> bool {
+    let everything = |signal: &Open| signal.order.action == CloseAll && signal.order.symbol.is_none();
+    let pings = one.order.action == Ping || other.order.action == Ping;
+    !pings
+        && (everything(one)
+            || everything(other)
+            || (one.order.symbol.is_some() && one.order.symbol == other.order.symbol))
+}
+
 fn any_open() -> impl Strategy<Value = Vec<Open>> {
     let one = (0..6_usize, 0..3_usize, 0..3_usize, any::<bool>());
     proptest::collection::vec(one, 0..12).prop_map(|list| {
@@ -234,7 +248,7 @@ proptest! {
             prop_assert!(chosen.state == Pending && !dropped(*id));
             prop_assert!(chosen.expires_at.is_none_or(|expiry| expiry > NOW));
             prop_assert!(rules.mode.hands_out(chosen.order.action));
-            for other in open.iter().filter(|other| other.id < *id && other.concerns(chosen)) {
+            for other in open.iter().filter(|other| other.id < *id && concern(other, chosen)) {
                 let expired = other.state == Pending && other.expires_at.is_some_and(|expiry| expiry <= NOW);
                 match other.state {
                     Processing => prop_assert!(false, "an earlier one is with a terminal"),
@@ -243,11 +257,11 @@ proptest! {
                 }
             }
         }
-        // A closing supersedes openings only, and only those that wait behind an unknown outcome.
+        // A closing supersedes no closing, and only what waits behind an unknown outcome.
         for id in &choice.supersede {
-            let opening = find(*id);
-            prop_assert!(opening.order.action.opens());
-            prop_assert!(open.iter().any(|first| first.id < *id && first.state == Unknown && first.concerns(opening)));
+            let held = find(*id);
+            prop_assert!(!held.order.action.closes());
+            prop_assert!(open.iter().any(|first| first.id < *id && first.state == Unknown && concern(first, held)));
         }
     }
 }

@@ -1,5 +1,7 @@
 //! Accounts, their keys and terminals, and the figures they report.
 
+use std::collections::HashMap;
+
 use common::auth::ApiKey;
 use common::domain::{AccountName, UserId, Volume};
 use common::message::AccountUpdated;
@@ -35,6 +37,30 @@ pub(crate) async fn rules(db: &mut PgConnection, account: &str) -> Result<Option
         account
     );
     row.fetch_optional(db).await?.map(RulesRow::rules).transpose()
+}
+
+/// What each of these accounts allows; accounts that no terminal's key is bound to are missing.
+pub(crate) async fn rules_of(
+    db: &mut PgConnection,
+    accounts: &[String],
+) -> Result<HashMap<String, Rules>, sqlx::Error> {
+    let rows = sqlx::query!(
+        "select account, mode, volume_max, default_volume, signal_ttl_seconds from accounts where account = any($1)",
+        accounts
+    )
+    .fetch_all(db)
+    .await?;
+    rows.into_iter()
+        .map(|row| {
+            let rules = RulesRow {
+                mode: row.mode,
+                volume_max: row.volume_max,
+                default_volume: row.default_volume,
+                signal_ttl_seconds: row.signal_ttl_seconds,
+            };
+            Ok((row.account, rules.rules()?))
+        })
+        .collect()
 }
 
 /// An account's rules and magic base, locked until the transaction ends: whoever judges order or mode comes here first.

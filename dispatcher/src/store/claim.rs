@@ -5,7 +5,7 @@ use time::OffsetDateTime;
 use uuid::Uuid;
 
 use super::{SignalRow, account, operate};
-use crate::life::{Choice, LEASE, Rules, choose};
+use crate::life::{Choice, LEASE, PROTOCOL, Rules, choose};
 
 /// Looked at first; only when all of these wait for something is the whole queue read.
 const WINDOW: i64 = 500;
@@ -134,7 +134,8 @@ pub(crate) struct Unresolved {
     pub(crate) magic_base: i64,
 }
 
-/// What is unknown in an account, oldest first.
+/// What is unknown in an account, oldest first. Orders of first-protocol terminals carry no magic number of ours: nobody
+/// could find them by it.
 pub(crate) async fn unresolved(db: &mut PgConnection, account: &str) -> Result<Vec<Unresolved>, sqlx::Error> {
     let base = sqlx::query_scalar!("select magic_base from accounts where account = $1", account)
         .fetch_optional(&mut *db)
@@ -142,8 +143,9 @@ pub(crate) async fn unresolved(db: &mut PgConnection, account: &str) -> Result<V
         .unwrap_or_default();
     let rows = sqlx::query_as!(
         SignalRow,
-        "select * from signals where account = $1 and state = 'unknown' order by id",
-        account
+        "select * from signals where account = $1 and state = 'unknown' and claim_protocol >= $2 order by id",
+        account,
+        PROTOCOL
     );
     Ok(rows.fetch_all(db).await?.into_iter().map(|signal| Unresolved { signal, magic_base: base }).collect())
 }

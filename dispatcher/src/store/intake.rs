@@ -1,6 +1,6 @@
 //! Signals from the queue into the table, a batch at a time.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use common::domain::{Level, Percent, Price, SignalState, Volume};
 use common::message::{Envelope, SignalAccepted};
@@ -42,7 +42,7 @@ pub(crate) async fn dead_letter(
         .map(drop)
 }
 
-/// Which signal each idempotency key of the batch stands for, now and for ever.
+/// Which signal each idempotency key of the batch stands for, now and for ever; nothing where all of them are new.
 async fn claim_keys(
     db: &mut PgConnection,
     batch: &[Envelope<SignalAccepted>],
@@ -62,7 +62,7 @@ async fn claim_keys(
     let principals: Vec<String> = keyed.iter().map(|row| row.0.to_owned()).collect();
     let keys: Vec<String> = keyed.iter().map(|row| row.1.to_owned()).collect();
     let signals: Vec<Uuid> = keyed.iter().map(|row| row.2).collect();
-    sqlx::query!(
+    let inserted = sqlx::query!(
         "insert into idempotency_keys (principal, idempotency_key, signal_id)
          select * from unnest($1::text[], $2::text[], $3::uuid[]) on conflict do nothing",
         &principals,
@@ -71,6 +71,10 @@ async fn claim_keys(
     )
     .execute(&mut *db)
     .await?;
+    if inserted.rows_affected() == u64::try_from(keyed.len()).unwrap_or(u64::MAX) {
+        // All are new: each stands for its own signal, and there is nothing to look up.
+        return Ok(HashMap::new());
+    }
     let rows = sqlx::query!(
         "select k.principal, k.idempotency_key, k.signal_id from idempotency_keys k
          join (select distinct * from unnest($1::text[], $2::text[])) as b (principal, idempotency_key)
@@ -100,7 +104,7 @@ struct Columns {
     max_slippage_points: Vec<Option<i32>>,
     order_expires_at: Vec<Option<OffsetDateTime>>,
     comment: Vec<Option<String>>,
-    metadata: Vec<serde_json::Value>,
+    metadata: Vec<String>,
     principal: Vec<String>,
     idempotency_key: Vec<Option<String>>,
     request_id: Vec<String>,
@@ -140,7 +144,7 @@ impl Columns {
         self.max_slippage_points.push(order.max_slippage_points);
         self.order_expires_at.push(signal.order_expires_at);
         self.comment.push(signal.comment.clone());
-        self.metadata.push(signal.metadata.clone().into());
+        self.metadata.push(serde_json::Value::from(signal.metadata.clone()).to_string());
         self.principal.push(signal.principal.clone());
         self.idempotency_key.push(signal.idempotency_key.clone());
         self.request_id.push(envelope.request_id.clone());
@@ -160,15 +164,12 @@ pub(crate) async fn store(
     now: OffsetDateTime,
 ) -> Result<Vec<Stored>, sqlx::Error> {
     let keys = claim_keys(db, batch).await?;
-    let mut rules: HashMap<&str, Option<Rules>> = HashMap::new();
+    let accounts: BTreeSet<&str> = batch.iter().map(|envelope| envelope.body.account.as_str()).collect();
+    let rules = account::rules_of(db, &accounts.into_iter().map(str::to_owned).collect::<Vec<_>>()).await?;
     let mut columns = Columns::default();
     for envelope in batch {
         let signal = &envelope.body;
-        let name = signal.account.as_str();
-        if !rules.contains_key(name) {
-            rules.insert(name, account::rules(db, name).await?);
-        }
-        let rules = rules.get(name).and_then(Option::as_ref);
+        let rules = rules.get(signal.account.as_str());
         let reused = signal.idempotency_key.as_ref().is_some_and(|key| {
             keys.get(&(signal.principal.clone(), key.clone())).is_some_and(|known| *known != signal.signal_id)
         });
@@ -185,11 +186,11 @@ async fn insert(db: &mut PgConnection, columns: &Columns, now: OffsetDateTime) -
                  ticket, max_slippage_points, order_expires_at, comment, metadata, principal, idempotency_key,
                  request_id, state, code, message, expires_at, received_at, finished_at, stored_at)
              select signal_id, account, symbol, action, order_type, entry, volume, risk_percent, sl, tp,
-                 ticket, max_slippage_points, order_expires_at, comment, metadata, principal, idempotency_key,
+                 ticket, max_slippage_points, order_expires_at, comment, metadata::json, principal, idempotency_key,
                  request_id, state, code, message, expires_at, received_at, finished_at, $25
              from unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::text[], $6::numeric[], $7::numeric[],
                  $8::numeric[], $9::numeric[], $10::numeric[], $11::bigint[], $12::integer[], $13::timestamptz[],
-                 $14::text[], $15::jsonb[], $16::text[], $17::text[], $18::text[], $19::text[], $20::text[],
+                 $14::text[], $15::text[], $16::text[], $17::text[], $18::text[], $19::text[], $20::text[],
                  $21::text[], $22::timestamptz[], $23::timestamptz[], $24::timestamptz[]) with ordinality
                  as batch (signal_id, account, symbol, action, order_type, entry, volume, risk_percent, sl, tp,
                  ticket, max_slippage_points, order_expires_at, comment, metadata, principal, idempotency_key,

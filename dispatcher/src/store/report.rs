@@ -154,11 +154,11 @@ async fn record(
     outcome: &Outcome,
     now: OffsetDateTime,
 ) -> Result<bool, sqlx::Error> {
-    let body = serde_json::to_value(confirmation).map_err(|error| sqlx::Error::Encode(Box::new(error)))?;
+    let body = serde_json::to_string(confirmation).map_err(|error| sqlx::Error::Encode(Box::new(error)))?;
     let done = sqlx::query!(
         "insert into trade_reports
              (account, received_at, terminal, signal_id, attempt, status, fingerprint, body, effect, anomaly)
-         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) on conflict (account, fingerprint) do nothing",
+         values ($1, $2, $3, $4, $5, $6, $7, $8::text::json, $9, $10) on conflict (account, fingerprint) do nothing",
         account,
         now,
         confirmation.terminal,
@@ -206,8 +206,10 @@ async fn trade(
     let asked = signal.map(|signal| signal.action.parse::<Action>().map_err(corrupt)).transpose()?;
     match (status, asked.or(action)) {
         (Status::Closed, _) | (Status::Executed, Some(Action::Close | Action::CloseAll)) => {
+            // A position that ended by itself is reported under the signal that opened it.
+            let opened_by = signal.filter(|_| status == Status::Closed);
             for part in confirmation.closings() {
-                close(db, account, &part, now).await?;
+                close(db, account, &part, opened_by, now).await?;
             }
             Ok(())
         }
@@ -279,13 +281,24 @@ async fn open(
     if filled.rows_affected() > 0 {
         return Ok(());
     }
+    // All its deals, in whatever order they came; without a deal's number a second report can't be told from a repetition.
+    let filled_volume: Option<Decimal> = match fill.deal {
+        Some(_) => opened_volume(db, account, ticket).await?,
+        None => None,
+    };
     sqlx::query!(
         "insert into trades (account, ticket, order_ticket, signal_id, symbol, action, volume, open_price, status,
                              retcode, execution_ms, opened_at)
          values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
          on conflict (account, ticket) do update set
              signal_id = coalesce(trades.signal_id, excluded.signal_id),
-             volume = trades.volume + case when $13 then excluded.volume else 0 end",
+             order_ticket = coalesce(trades.order_ticket, excluded.order_ticket),
+             symbol = coalesce(trades.symbol, excluded.symbol),
+             action = coalesce(trades.action, excluded.action),
+             open_price = coalesce(trades.open_price, excluded.open_price),
+             volume = greatest(coalesce($13, trades.volume), trades.closed_volume),
+             status = case when trades.status = 'closed' and $13 > trades.closed_volume then 'open' else trades.status end,
+             closed_at = case when $13 > trades.closed_volume then null else trades.closed_at end",
         account,
         ticket,
         confirmation.order,
@@ -298,51 +311,77 @@ async fn open(
         confirmation.retcode,
         confirmation.execution_ms,
         now,
-        // Without a deal's number a second report of a ticket can't be told from a repetition.
-        fill.deal.is_some()
+        filled_volume
     )
     .execute(db)
     .await
     .map(drop)
 }
 
-async fn close(db: &mut PgConnection, account: &str, part: &Part, now: OffsetDateTime) -> Result<(), sqlx::Error> {
+/// Lots of the deals that opened a position.
+async fn opened_volume(db: &mut PgConnection, account: &str, ticket: i64) -> Result<Option<Decimal>, sqlx::Error> {
+    sqlx::query_scalar!(
+        "select sum(volume) from deals where account = $1 and ticket = $2 and not closing",
+        account,
+        ticket
+    )
+    .fetch_one(db)
+    .await
+}
+
+async fn close(
+    db: &mut PgConnection,
+    account: &str,
+    part: &Part,
+    opened_by: Option<&SignalRow>,
+    now: OffsetDateTime,
+) -> Result<(), sqlx::Error> {
     let Some(ticket) = part.ticket.filter(|ticket| *ticket > 0) else { return Ok(()) };
     if !count_deal(db, account, ticket, part, true, now).await? {
         return Ok(());
     }
-    let deleted = sqlx::query!(
-        "update trades set status = 'cancelled', closed_at = $3
-         where account = $1 and ticket = $2 and status = 'placed'",
-        account,
-        ticket,
-        now
-    )
-    .execute(&mut *db)
-    .await?;
+    let deal = part.deal.filter(|deal| *deal > 0);
     let volume: Option<Decimal> = part.volume.filter(|volume| !volume.is_zero());
-    if deleted.rows_affected() > 0 || (volume.is_none() && part.deal.is_none() && part.close_price.is_none()) {
-        return Ok(());
+    if deal.is_none() {
+        let deleted = sqlx::query!(
+            "update trades set status = 'cancelled', closed_at = $3
+             where account = $1 and ticket = $2 and status = 'placed'",
+            account,
+            ticket,
+            now
+        )
+        .execute(&mut *db)
+        .await?;
+        if deleted.rows_affected() > 0 || (volume.is_none() && part.close_price.is_none()) {
+            return Ok(());
+        }
     }
-    // A position we never heard of (opened by hand) is kept too, as wholly closed.
+    // A position we never heard of (opened by hand, or its opening is still to be reported) is kept too, as wholly closed.
+    // Without a deal's number what is said of a closed one can't be told from a repetition.
     sqlx::query!(
-        "insert into trades (account, ticket, symbol, volume, closed_volume, close_price, profit, status, opened_at, closed_at)
-         values ($1, $2, $3, coalesce($4::numeric, 0), coalesce($4::numeric, 0), $5::numeric, coalesce($6::numeric, 0), 'closed', $7, $7)
+        "insert into trades (account, ticket, signal_id, symbol, action, volume, closed_volume, close_price, profit, status,
+                             opened_at, closed_at)
+         values ($1, $2, $9, $3, $10, coalesce($4::numeric, 0), coalesce($4::numeric, 0), $5::numeric,
+                 coalesce($6::numeric, 0), 'closed', $7, $7)
          on conflict (account, ticket) do update set
+             volume = greatest(trades.volume, trades.closed_volume + coalesce($4::numeric, 0)),
              closed_volume = trades.closed_volume + coalesce($4::numeric, trades.volume - trades.closed_volume),
              close_price = coalesce($5::numeric, trades.close_price),
              profit = trades.profit + coalesce($6::numeric, 0),
              status = case when trades.closed_volume + coalesce($4::numeric, trades.volume) >= trades.volume
                            then 'closed' else 'open' end,
              closed_at = case when trades.closed_volume + coalesce($4::numeric, trades.volume) >= trades.volume then $7 end
-         where trades.status = 'open'",
+         where trades.status = 'open' or $8",
         account,
         ticket,
         part.symbol,
         volume,
         part.close_price,
         part.profit,
-        now
+        now,
+        deal.is_some(),
+        opened_by.map(|signal| signal.signal_id),
+        opened_by.map(|signal| &*signal.action)
     )
     .execute(db)
     .await

@@ -124,9 +124,15 @@ pub(crate) async fn reject_switched_off(db: &mut PgConnection, now: OffsetDateTi
     .await
 }
 
-/// Accounts that have something to hand out, perhaps.
-pub(crate) async fn accounts_with_pending(db: &mut PgConnection) -> Result<Vec<String>, sqlx::Error> {
-    sqlx::query_scalar!("select distinct account from signals where state = 'pending'").fetch_all(db).await
+/// Those of these accounts that have something to hand out, perhaps.
+pub(crate) async fn with_pending(db: &mut PgConnection, accounts: &[String]) -> Result<Vec<String>, sqlx::Error> {
+    sqlx::query_scalar!(
+        r#"select account as "account!" from unnest($1::text[]) as waiting (account)
+           where exists (select from signals s where s.account = waiting.account and s.state = 'pending')"#,
+        accounts
+    )
+    .fetch_all(db)
+    .await
 }
 
 /// How many dispatchers share this database, by their listening connections.

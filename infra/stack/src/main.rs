@@ -7,7 +7,7 @@ use clap::{Parser, Subcommand};
 use common::clock::Clock;
 use common::config::Settings;
 use common::service::Lifecycle;
-use stack::{platform, servers, terminal, up};
+use stack::{bench, platform, servers, terminal, up};
 
 /// A trading community's platform: signals in, orders at the broker, each member's profit to the cent.
 #[derive(Parser)]
@@ -23,6 +23,8 @@ enum Command {
     Up(up::Args),
     /// All services in one process, with servers of your own: `DATABASE_URL`, `AMQP_URL`, `HTTP_ADDR`, keys
     Serve,
+    /// How fast it all is on this machine, on private servers, against what it must reach
+    Bench(bench::Args),
     /// The simulated terminal alone, over HTTP
     Terminal(terminal::Args),
     /// A private PostgreSQL and RabbitMQ, until stopped
@@ -43,7 +45,7 @@ type Failure = Box<dyn std::error::Error>;
 fn main() -> ExitCode {
     let cli = Cli::parse();
     // `up` has a view of its own; what the services log as usual would drown it.
-    common::telemetry::start_logs(if matches!(cli.command, Command::Up(_)) {
+    common::telemetry::start_logs(if matches!(cli.command, Command::Up(_) | Command::Bench(_)) {
         "error"
     } else {
         "info,sqlx=warn,lapin=warn"
@@ -78,6 +80,7 @@ async fn run(command: Command) -> Result<ExitCode, Failure> {
             tracing::info!(http.address = %settings.http_addr, metrics.address = %settings.metrics_addr, "started");
             Ok(if lifecycle.finished().await { ExitCode::SUCCESS } else { ExitCode::FAILURE })
         }
+        Command::Bench(args) => Ok(bench::main(args, stop).await?),
         Command::Terminal(args) => {
             terminal::main(args, stop).await?;
             Ok(ExitCode::SUCCESS)

@@ -254,6 +254,11 @@ impl Servers {
     }
 }
 
+/// Refuses a data folder on which another `stack` works; changes nothing.
+pub fn check_free(data: &Path) -> Result<(), ServersError> {
+    Folder::locate(data)?.check_free()
+}
+
 /// Ends what still runs of a data folder that no `stack` holds: after a start that was cancelled, or before a removal.
 pub async fn stop_leftovers(data: &Path) -> Result<(), ServersError> {
     let folder = Folder::locate(data)?;

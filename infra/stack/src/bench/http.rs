@@ -36,7 +36,8 @@ impl Connection {
     /// Sends a request as it is, and waits for its answer.
     pub(super) async fn exchange(&mut self, request: &[u8]) -> io::Result<Answer<'_>> {
         let whole = self.read_answer(request);
-        let (status, start, end) = tokio::time::timeout(DEADLINE, whole).await.map_err(|_| io::ErrorKind::TimedOut)??;
+        let (status, start, end) =
+            tokio::time::timeout(DEADLINE, whole).await.map_err(|_| io::ErrorKind::TimedOut)??;
         Ok(Answer { status, body: &self.answer[start..end] })
     }
 

@@ -128,7 +128,11 @@ impl Report {
     pub(super) fn end(&self, json: bool) -> io::Result<()> {
         let below = self.figures.iter().filter(|figure| !figure.target.is_met(figure.value)).count();
         let mut out = io::stdout();
-        writeln!(out, "every accepted signal is accounted for; {below} of {} figures below target", self.figures.len())?;
+        writeln!(
+            out,
+            "every accepted signal is accounted for; {below} of {} figures below target",
+            self.figures.len()
+        )?;
         if json {
             let figures: Vec<Value> = self.figures.iter().map(Figure::json).collect();
             writeln!(out, "{}", json!({"complete": true, "below_target": below, "figures": figures}))?;
@@ -147,9 +151,15 @@ pub(super) fn quantile(latencies: &Histogram<u64>, part: f64) -> f64 {
     f64::from(u32::try_from(latencies.value_at_quantile(part)).unwrap_or(u32::MAX)) / 1_000.0
 }
 
-/// A duration for a histogram in microseconds.
-pub(super) fn micros(duration: Duration) -> u64 {
-    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
+/// An empty histogram of latencies, in microseconds.
+pub(super) fn latencies() -> Result<Histogram<u64>, hdrhistogram::CreationError> {
+    const LONGEST_US: u64 = 60_000_000;
+    Histogram::new_with_bounds(1, LONGEST_US, 3)
+}
+
+/// Notes a latency; one beyond a minute counts as a minute.
+pub(super) fn note(latencies: &mut Histogram<u64>, duration: Duration) {
+    latencies.saturating_record(u64::try_from(duration.as_micros()).unwrap_or(u64::MAX));
 }
 
 /// How long a small write takes until it is on the disk that holds this folder: the median of many.

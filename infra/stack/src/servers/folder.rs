@@ -130,17 +130,28 @@ impl Folder {
         let mut file = options.map_err(what())?;
         match file.try_lock() {
             Ok(()) => {}
-            Err(TryLockError::WouldBlock) => {
-                let mut holder = String::new();
-                let _ = file.read_to_string(&mut holder);
-                return Err(ServersError::InUse { data: self.data.clone(), holder: holder.trim().to_owned() });
-            }
+            Err(TryLockError::WouldBlock) => return Err(self.in_use(&mut file)),
             Err(TryLockError::Error(error)) => return Err(what()(error)),
         }
         file.set_len(0).and_then(|()| writeln!(file, "{}", std::process::id())).map_err(what())?;
         self.check_version()?;
         self.write("version", LAYOUT)?;
         Ok(file)
+    }
+
+    /// Refuses a folder that another process works on; changes nothing.
+    pub(super) fn check_free(&self) -> Result<(), ServersError> {
+        let Ok(mut file) = File::open(self.path("lock")) else { return Ok(()) };
+        match file.try_lock_shared() {
+            Err(TryLockError::WouldBlock) => Err(self.in_use(&mut file)),
+            _ => Ok(()),
+        }
+    }
+
+    fn in_use(&self, lock: &mut File) -> ServersError {
+        let mut holder = String::new();
+        let _ = lock.read_to_string(&mut holder);
+        ServersError::InUse { data: self.data.clone(), holder: holder.trim().to_owned() }
     }
 
     /// The trimmed text of a small file; none when it is absent or empty.

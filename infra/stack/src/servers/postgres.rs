@@ -126,11 +126,13 @@ impl Postgres {
         newest.map_or_else(String::new, |entry| format!("postgres/log/{}", entry.file_name().to_string_lossy()))
     }
 
-    /// A killed server's children end by themselves, but a new one cannot start before they did.
+    /// A killed server's children end by themselves, but a new one cannot start before they did, nor while the dead
+    /// one's id is still taken.
     async fn wait_for_orphans(&self) {
         let noted = self.folder.read("postgres/postmaster.pid");
         if let Some(leader) = noted.and_then(|text| text.lines().next()?.parse().ok()) {
-            until(ORPHANS_DEADLINE, async || !Process::any_in_session(leader, "postgres")).await;
+            let gone = async || !Process::any_in_session(leader, "postgres") && !Process::is_zombie(leader);
+            until(ORPHANS_DEADLINE, gone).await;
         }
     }
 

@@ -72,6 +72,12 @@ impl Process {
         Self::all().any(|process| process.session == leader && process.name == name)
     }
 
+    /// Whether the process of this id has ended and its parent has yet to take note: to others it still looks alive.
+    pub(super) fn is_zombie(id: u32) -> bool {
+        let stat = std::fs::read_to_string(format!("/proc/{id}/stat")).unwrap_or_default();
+        stat.rsplit_once(')').is_some_and(|(_, tail)| tail.trim_start().starts_with('Z'))
+    }
+
     /// Whether it still runs.
     pub(super) fn alive(&self) -> bool {
         Self::read(self.id).is_some_and(|now| now.started == self.started)

@@ -91,10 +91,8 @@ impl Drop for Scratch {
             let _ = kill_process(Pid::from_raw(id).unwrap(), Signal::KILL);
         }
         // A server that is just dying may still write.
-        for _ in 0..100 {
-            if std::fs::remove_dir_all(&self.root).is_ok() {
-                return;
-            }
+        let started = Instant::now();
+        while std::fs::remove_dir_all(&self.root).is_err() && started.elapsed() < Duration::from_secs(2) {
             std::thread::yield_now();
         }
     }

@@ -1,0 +1,16 @@
+//! A signal's life through the real API, queue and database: from its claim to its end, through everything between.
+
+mod support;
+
+mod life {
+    mod expiry;
+    mod first_clients;
+    mod gate;
+    mod order;
+    mod polls;
+    mod reports;
+    mod steps;
+    mod terminals;
+    mod trades;
+    mod unknown;
+}

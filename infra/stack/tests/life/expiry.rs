@@ -1,0 +1,101 @@
+//! How long a signal lives.
+
+use serde_json::json;
+use time::{Duration, OffsetDateTime, format_description::well_known::Rfc3339};
+
+use super::steps::{id, ids};
+use crate::support::Whole;
+
+/// Goal: an opening that nobody took within its life ends with a reason and is handed out no more, not even in the
+/// moment before the end is written down.
+#[tokio::test]
+async fn an_opening_expires_and_is_not_handed_out_after_that() {
+    let whole = Whole::start(&[]).await;
+    let opening = whole.stored(json!({"symbol": "EURUSD", "action": "BUY", "volume": 0.1})).await;
+    let change = whole.stored(json!({"ticket": 5, "action": "MODIFY", "sl": 0})).await;
+    whole.sandbox.clock.advance(Duration::seconds(60));
+    assert!(whole.poll("T").await.is_empty());
+    for signal in [&opening, &change] {
+        let expired = whole.state(id(signal), "expired").await;
+        assert_eq!((&expired["code"], &expired["attempt"]), (&json!("expired"), &json!(0)));
+        assert!(!expired["finished_at"].is_null());
+    }
+    assert!(whole.poll("T").await.is_empty());
+    whole.finish().await;
+}
+
+/// Goal: a closing is never refused for its age.
+#[tokio::test]
+async fn a_closing_does_not_expire() {
+    let whole = Whole::start(&[]).await;
+    let close = whole.stored(json!({"symbol": "EURUSD", "action": "CLOSE", "ttl_seconds": 5})).await;
+    let close_all = whole.stored(json!({"symbol": "GBPUSD", "action": "CLOSE_ALL"})).await;
+    whole.sandbox.clock.advance(Duration::days(1));
+    whole.swept().await;
+    let claimed = whole.poll("T").await;
+    assert_eq!(ids(&claimed), [id(&close), id(&close_all)]);
+    assert!(claimed.iter().all(|signal| signal["remaining_ms"].is_null()));
+    whole.finish().await;
+}
+
+/// Goal: the sender's own limits of life count, the earlier of both; the terminal is told what is left.
+#[tokio::test]
+async fn a_signal_lives_as_long_as_its_sender_says() {
+    let whole = Whole::start(&[]).await;
+    let soon = (whole.sandbox.clock.now() + Duration::seconds(40)).format(&Rfc3339).unwrap();
+    let plain = whole.stored(json!({"symbol": "EURUSD", "action": "BUY"})).await;
+    let short = whole.stored(json!({"symbol": "GBPUSD", "action": "BUY", "ttl_seconds": 20})).await;
+    let long = whole.stored(json!({"symbol": "USDJPY", "action": "BUY", "ttl_seconds": 86_400})).await;
+    let dated = whole.stored(json!({"symbol": "AUDUSD", "action": "BUY", "ttl_seconds": 90, "expires_at": soon})).await;
+    let both = whole.stored(json!({"symbol": "XAUUSD", "action": "BUY", "ttl_seconds": 10, "expires_at": soon})).await;
+    let time = |signal: &serde_json::Value, field: &str| {
+        OffsetDateTime::parse(signal[field].as_str().unwrap(), &Rfc3339).unwrap()
+    };
+    for (signal, seconds) in [(&plain, 60), (&short, 20), (&long, 86_400), (&both, 10)] {
+        assert_eq!(time(signal, "expires_at") - time(signal, "received_at"), Duration::seconds(seconds));
+    }
+    assert_eq!(time(&dated, "expires_at"), OffsetDateTime::parse(&soon, &Rfc3339).unwrap());
+    whole.sandbox.clock.advance(Duration::seconds(15));
+    whole.state(id(&both), "expired").await;
+    let claimed = whole.poll("T").await;
+    assert_eq!(ids(&claimed), [id(&plain), id(&short), id(&long), id(&dated)]);
+    for (signal, most) in claimed.iter().zip([45_000, 5_000, 86_385_000, 25_000]) {
+        let remaining = signal["remaining_ms"].as_i64().unwrap();
+        // What the test itself took is gone too.
+        assert!(remaining <= most && remaining > 0, "{remaining} of {most}");
+        assert_eq!(signal["lease_ms"], 30_000);
+    }
+    whole.finish().await;
+}
+
+/// Goal: an account's own life counts for signals that name none.
+#[tokio::test]
+async fn an_account_sets_the_life_of_its_openings() {
+    let whole = Whole::start(&[]).await;
+    let risk = json!({"volume_max": 10, "default_volume": 0.01, "signal_ttl_seconds": 600});
+    let (status, _) = whole.operator.send(reqwest::Method::PUT, "/api/accounts/main/risk", Some(&risk)).await.unwrap();
+    assert!(status.is_success());
+    let signal = whole.stored(json!({"symbol": "EURUSD", "action": "BUY"})).await;
+    whole.sandbox.clock.advance(Duration::seconds(500));
+    whole.swept().await;
+    assert_eq!(ids(&whole.poll("T").await), [id(&signal)]);
+    whole.finish().await;
+}
+
+/// Goal: an opening that was too old when it was stored ends as expired: it too has its row and its reason.
+#[tokio::test]
+async fn a_signal_that_waited_too_long_in_the_queue_is_stored_as_expired() {
+    let whole = Whole::start(&[]).await;
+    let mut database = whole.sandbox.database().await.unwrap();
+    // Whoever holds the keys' table holds up the storing, as an outage would.
+    sqlx::query("begin").execute(&mut database).await.unwrap();
+    sqlx::query("lock table idempotency_keys in access exclusive mode").execute(&mut database).await.unwrap();
+    let body = json!({"symbol": "EURUSD", "action": "BUY", "signal_id": "late"});
+    let signal_id = whole.post(body).await;
+    whole.sandbox.clock.advance(Duration::seconds(61));
+    sqlx::query("commit").execute(&mut database).await.unwrap();
+    let expired = whole.state(&signal_id, "expired").await;
+    assert_eq!(expired["code"], "expired");
+    assert!(whole.poll("T").await.is_empty());
+    whole.finish().await;
+}

@@ -1,0 +1,140 @@
+//! In which order signals are handed out.
+
+use reqwest::{Method, StatusCode};
+use serde_json::json;
+
+use super::steps::{id, ids, of};
+use crate::support::Whole;
+
+/// Goal: a symbol's second signal waits until the first is confirmed, whatever it is; other symbols wait for neither.
+#[tokio::test]
+async fn a_symbol_goes_in_its_order_and_holds_up_no_other() {
+    let whole = Whole::start(&[]).await;
+    let first = whole.buy("EURUSD").await;
+    let second = whole.stored(json!({"symbol": "EURUSD", "action": "SELL", "ttl_seconds": 3600})).await;
+    let third = whole.stored(json!({"symbol": "EURUSD", "action": "CLOSE"})).await;
+    let other = whole.buy("GBPUSD").await;
+    let mut claimed = whole.poll("T").await;
+    assert_eq!(ids(&claimed), [id(&first), id(&other)]);
+    assert!(whole.poll("T").await.is_empty() && whole.poll("U").await.is_empty());
+    for next in [&second, &third] {
+        whole.confirm(of(&claimed[0], &json!({"status": "failed", "message": "no money"}))).await;
+        claimed = whole.poll("T").await;
+        assert_eq!(ids(&claimed), [id(next)]);
+    }
+    whole.finish().await;
+}
+
+/// Goal: a poll for fewer than are ready takes the oldest.
+#[tokio::test]
+async fn a_small_poll_takes_the_oldest() {
+    let whole = Whole::start(&[]).await;
+    let stored = [whole.buy("AUDUSD").await, whole.buy("EURUSD").await, whole.buy("GBPUSD").await];
+    for signal in &stored {
+        assert_eq!(ids(&whole.poll_with("limit=1&protocol=2&terminal=T").await), [id(signal)]);
+    }
+    for bad in ["limit=101&protocol=2&terminal=T", "limit=-1", "limit=1&protocol=2", "limit=1&protocol=2&terminal="] {
+        let path = format!("/api/signals/pending?{bad}");
+        let (status, _) = whole.operator.send(Method::GET, &path, None).await.unwrap();
+        assert_eq!(status, StatusCode::UNPROCESSABLE_ENTITY, "{bad}");
+    }
+    whole.finish().await;
+}
+
+/// Goal: closing the whole account waits for everything before it and is waited for by everything after it; a ping,
+/// which trades nothing, passes.
+#[tokio::test]
+async fn closing_all_waits_for_all_before_it_and_holds_up_all_behind_it() {
+    let whole = Whole::start(&[]).await;
+    let before = whole.claimed("EURUSD").await;
+    let close_all = whole.stored(json!({"action": "CLOSE_ALL"})).await;
+    let behind = whole.buy("GBPUSD").await;
+    let ping = whole.stored(json!({"action": "PING"})).await;
+    let claimed = whole.poll("T").await;
+    assert_eq!(ids(&claimed), [id(&ping)]);
+    let answer = whole.confirm(of(&claimed[0], &json!({}))).await;
+    assert_eq!(answer["state"], "executed");
+    whole.confirm(of(&before, &json!({"ticket": 77, "deal": 78, "volume": 0.1}))).await;
+    let claimed = whole.poll("T").await;
+    assert_eq!(ids(&claimed), [id(&close_all)]);
+    assert!(whole.poll("U").await.is_empty());
+    whole.confirm(of(&claimed[0], &json!({"results": [{"ticket": 77, "deal": 79, "volume": 0.1, "profit": 1}]}))).await;
+    assert_eq!(ids(&whole.poll("T").await), [id(&behind)]);
+    whole.finish().await;
+}
+
+/// Goal: an unknown outcome holds back openings of its symbol, but never a closing: that one is handed out with what
+/// must be looked up first, and ends the openings that would have waited before it.
+#[tokio::test]
+async fn a_closing_passes_an_unknown_outcome_and_supersedes_what_waits_behind_it() {
+    let whole = Whole::start(&[]).await;
+    let unknown = whole.lapsed("EURUSD").await;
+    let held = whole.buy("EURUSD").await;
+    assert!(whole.poll("T").await.is_empty(), "an opening waits for the outcome");
+    let other = whole.buy("GBPUSD").await;
+    assert_eq!(ids(&whole.poll("T").await), [id(&other)]);
+    let close = whole.stored(json!({"symbol": "EURUSD", "action": "CLOSE"})).await;
+    let claimed = whole.poll("T").await;
+    assert_eq!(ids(&claimed), [id(&close)]);
+    assert_eq!(claimed[0]["after"], json!([unknown["id"]]));
+    let superseded = whole.now(&held).await;
+    assert_eq!((&superseded["state"], &superseded["code"]), (&json!("cancelled"), &json!("superseded")));
+    assert_eq!(whole.now(&unknown).await["state"], "unknown", "still to be looked up");
+    whole.confirm(of(&claimed[0], &json!({"message": "nothing to close"}))).await;
+    whole.confirm(of(&unknown, &json!({"status": "not_found"}))).await;
+    let next = whole.buy("EURUSD").await;
+    let claimed = whole.poll("T").await;
+    assert_eq!((ids(&claimed), &claimed[0]["after"]), (vec![id(&next)], &json!([])));
+    whole.finish().await;
+}
+
+/// Goal: closing the account passes an unknown outcome of any symbol too.
+#[tokio::test]
+async fn closing_all_passes_unknown_outcomes() {
+    let whole = Whole::start(&[]).await;
+    let unknown = [whole.lapsed("EURUSD").await, whole.lapsed("GBPUSD").await];
+    let held = whole.buy("GBPUSD").await;
+    let close_all = whole.stored(json!({"action": "CLOSE_ALL"})).await;
+    let claimed = whole.poll("T").await;
+    assert_eq!(ids(&claimed), [id(&close_all)]);
+    assert_eq!(claimed[0]["after"], json!([unknown[0]["id"], unknown[1]["id"]]));
+    assert_eq!(whole.now(&held).await["code"], "superseded");
+    whole.finish().await;
+}
+
+/// Goal: a change of stops that waits for an unknown outcome does not make a closing wait with it.
+#[tokio::test]
+async fn a_closing_does_not_wait_for_a_modification_that_is_held_back() {
+    let whole = Whole::start(&[]).await;
+    let unknown = whole.lapsed("EURUSD").await;
+    let modify = whole.stored(json!({"symbol": "EURUSD", "action": "MODIFY", "sl": 1.05})).await;
+    let close = whole.stored(json!({"symbol": "EURUSD", "action": "CLOSE"})).await;
+    let claimed = whole.poll("T").await;
+    assert_eq!(ids(&claimed), [id(&close)]);
+    assert_eq!(claimed[0]["after"], json!([unknown["id"]]));
+    assert_eq!(whole.now(&modify).await["code"], "superseded");
+    whole.finish().await;
+}
+
+/// Goal: a signal that was not handed out can be withdrawn; once it is with a terminal it can't.
+#[tokio::test]
+async fn only_what_is_pending_can_be_cancelled() {
+    let whole = Whole::start(&[]).await;
+    let (first, second) = (whole.buy("EURUSD").await, whole.buy("EURUSD").await);
+    let claimed = whole.poll("T").await;
+    assert_eq!(ids(&claimed), [id(&first)]);
+    let cancel = |signal| format!("/api/signals/{signal}/cancel");
+    let by_number = cancel(second["id"].to_string());
+    let answer = whole.operator.post(&by_number, &json!({})).await.unwrap();
+    assert_eq!((&answer["state"], &answer["signal_id"]), (&json!("cancelled"), &second["signal_id"]));
+    assert_eq!(whole.now(&second).await["code"], "cancelled");
+    for path in [by_number, cancel(id(&first).to_owned())] {
+        let refusal = whole.refused(Method::POST, &path, json!({})).await;
+        assert_eq!(refusal, (StatusCode::CONFLICT, "not_pending".to_owned()));
+    }
+    let nobody = cancel("5".to_owned());
+    assert_eq!(whole.refused(Method::POST, &nobody, json!({})).await.0, StatusCode::NOT_FOUND);
+    whole.confirm(of(&claimed[0], &json!({"status": "failed"}))).await;
+    assert!(whole.poll("T").await.is_empty());
+    whole.finish().await;
+}
