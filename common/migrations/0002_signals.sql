@@ -43,9 +43,10 @@ create table signals (
     check ((state = 'processing') = (lease_expires_at is not null))
 );
 
-create index signals_open on signals (account, symbol, id) where state in ('pending', 'processing', 'unknown');
+create index signals_open on signals (account, id) where state in ('pending', 'processing', 'unknown');
 create index signals_leases on signals (lease_expires_at) where state = 'processing';
-create index signals_expiries on signals (expires_at) where state = 'pending';
+-- Of no use for anything but expiry: a question for one account must not read what is pending in all the others.
+create index signals_expiries on signals (expires_at) where state = 'pending' and expires_at is not null;
 create index signals_unknown on signals (account, id) where state in ('processing', 'unknown');
 create index signals_listing on signals (account, id desc);
 

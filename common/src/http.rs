@@ -17,6 +17,8 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::timeout::TimeoutLayer;
+use utoipa::openapi::OpenApi;
+use utoipa::openapi::security::{ApiKey, ApiKeyValue, SecurityRequirement, SecurityScheme};
 use utoipa_axum::router::OpenApiRouter;
 use uuid::Uuid;
 
@@ -156,6 +158,7 @@ pub fn api(parts: Vec<Part>) -> Router {
     }
     let (router, mut document) = routes.split_for_parts();
     document.info = utoipa::openapi::Info::new("MT5 community trading platform", env!("CARGO_PKG_VERSION"));
+    secure(&mut document);
     let document = Arc::new(document);
     let checks = Arc::new(checks);
     let ready = get(move || std::future::ready(readiness(&checks)));
@@ -176,6 +179,14 @@ pub fn api(parts: Vec<Part>) -> Router {
                 .into_response()
         }))
         .layer(axum::middleware::from_fn(observe))
+}
+
+/// Says in the document that every endpoint of it asks for a key.
+fn secure(document: &mut OpenApi) {
+    const SCHEME: &str = "api_key";
+    let key = SecurityScheme::ApiKey(ApiKey::Header(ApiKeyValue::new("X-API-Key")));
+    document.components.get_or_insert_default().add_security_scheme(SCHEME, key);
+    document.security = Some(vec![SecurityRequirement::new(SCHEME, Vec::<String>::new())]);
 }
 
 fn readiness(checks: &[(&'static str, Vec<Ready>)]) -> Response {

@@ -40,7 +40,7 @@ fn count_unreadable(messages: usize, reason: &str) {
 async fn store_all(dispatcher: &Dispatcher, batch: &[Vec<u8>]) -> Result<(), sqlx::Error> {
     let mut signals = Vec::with_capacity(batch.len());
     let mut unreadable = Vec::new();
-    for body in batch.iter() {
+    for body in batch {
         match Envelope::<SignalAccepted>::decode(body) {
             Ok(envelope) => signals.push(envelope),
             Err(error) => unreadable.push((body, error.to_string())),

@@ -292,6 +292,8 @@ pub struct Known<'a> {
     pub action: Action,
     /// Its current attempt.
     pub attempt: i32,
+    /// The protocol of its last claim.
+    pub claim_protocol: Option<i16>,
     /// The installation that took it.
     pub claimed_by: Option<&'a str>,
     /// End of its life.
@@ -317,8 +319,12 @@ pub fn confirm(known: &Known<'_>, report: &Report<'_>, now: OffsetDateTime) -> (
     if let (true, Some(ticket)) = (traded, report.ticket) {
         return (with_ticket(known), anomaly(known, ticket));
     }
-    if report.attempt.is_some_and(|attempt| attempt != known.attempt) {
-        return (Effect::Nothing("of another attempt"), None);
+    match report.attempt {
+        Some(attempt) if attempt != known.attempt => return (Effect::Nothing("of another attempt"), None),
+        None if known.claim_protocol.is_some_and(|protocol| protocol >= PROTOCOL) => {
+            return (Effect::Nothing("without its attempt"), None);
+        }
+        _ => {}
     }
     if !matches!(known.state, SignalState::Processing | SignalState::Unknown) {
         return (Effect::Nothing("the signal is not with a terminal"), None);

@@ -41,7 +41,7 @@ async fn apply_all(distributor: &Distributor, batch: &[Vec<u8>]) -> Result<(), s
     // By account in one order for everybody, so that two distributors can't lock each other out.
     let mut by_account: BTreeMap<String, Vec<Envelope<AccountUpdated>>> = BTreeMap::new();
     let mut unreadable = Vec::new();
-    for body in batch.iter() {
+    for body in batch {
         match Envelope::<AccountUpdated>::decode(body) {
             Ok(envelope) => by_account.entry(envelope.body.account.to_string()).or_default().push(envelope),
             Err(error) => unreadable.push((body, error.to_string())),

@@ -56,7 +56,7 @@ pub(crate) async fn cancel(
     let mut transaction = dispatcher.pool.begin().await?;
     let message = format!("cancelled by {principal}");
     if !operate::end(&mut transaction, signal.id, "cancelled", "cancelled", &message, now).await? {
-        let detail = format!("the signal is {}, not pending: it can't be withdrawn any more", signal.state);
+        let detail = "the signal is not pending any more: it can't be withdrawn".to_owned();
         return Err(Error::Conflict("not_pending", detail));
     }
     commit(&dispatcher, transaction, signal.account).await?;
@@ -108,6 +108,9 @@ pub(crate) async fn resolve(
     let code = if state == "expired" { life::expired().code } else { "resolved" };
     operate::set_state(&mut transaction, signal.signal_id, state, Some(code), Some(&message), now).await?;
     commit(&dispatcher, transaction, signal.account).await?;
+    if state != "pending" {
+        metrics::counter!("pipeline_signals_ended_total", "state" => state).increment(1);
+    }
     Ok(axum::Json(Decided { signal_id: signal.signal_id, state }))
 }
 
@@ -185,12 +188,14 @@ pub(crate) async fn set_control(
         return Err(unknown_account(&account));
     };
     account::set_mode(&mut transaction, &account, mode.as_str(), set.reason.as_deref(), now).await?;
+    let mut rejected = 0;
     if let Some(reason) = life::gate(common::domain::Action::Buy, None, &life::Rules { mode, ..rules }) {
-        operate::reject_openings(&mut transaction, &account, reason.code, &reason.message, now).await?;
+        rejected = operate::reject_openings(&mut transaction, &account, reason.code, &reason.message, now).await?;
     }
     let row = account::control(&mut transaction, &account).await?;
     commit(&dispatcher, transaction, account.clone()).await?;
-    tracing::info!(account, mode = mode.as_str(), principal, request.id = %request_id, "mode changed");
+    metrics::counter!("pipeline_signals_ended_total", "state" => "rejected").increment(rejected);
+    tracing::info!(account, rejected, mode = mode.as_str(), principal, request.id = %request_id, "mode changed");
     row.map(|row| axum::Json(row.into())).ok_or_else(|| unknown_account(&account))
 }
 
@@ -250,6 +255,9 @@ pub(crate) async fn set_risk(
     };
     let (volume_max, default_volume) =
         (bounded("volume_max", risk.volume_max)?, bounded("default_volume", risk.default_volume)?);
+    if default_volume > volume_max {
+        return Err(FieldError::new("default_volume", "is at most volume_max").into());
+    }
     if !(1..=86_400).contains(&risk.signal_ttl_seconds) {
         return Err(FieldError::new("signal_ttl_seconds", "is from 1 to 86400").into());
     }

@@ -66,7 +66,7 @@ impl Polls {
 #[derive(Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub(crate) struct Poll {
-    /// The most signals to claim (1 to 100); 0 waits and claims nothing.
+    /// The most signals to claim, at most 100; 0 waits and claims nothing.
     limit: Option<usize>,
     /// How long to hold the request until there is one, at most 25000.
     wait_ms: Option<u64>,
@@ -169,10 +169,7 @@ pub(crate) async fn pending(
 ) -> Result<impl IntoResponse, Error> {
     let account = terminal_account(&caller)?.as_str();
     let protocol = poll.protocol.unwrap_or(1);
-    let limit = poll.limit.unwrap_or(10);
-    if limit > LIMIT_MAX {
-        return Err(FieldError::new("limit", format!("is at most {LIMIT_MAX}")).into());
-    }
+    let limit = poll.limit.unwrap_or(10).min(LIMIT_MAX);
     if protocol >= PROTOCOL && poll.terminal.as_deref().unwrap_or_default().is_empty() {
         return Err(FieldError::new("terminal", "protocol 2 names its installation").into());
     }
@@ -221,10 +218,7 @@ async fn look(dispatcher: &Dispatcher, claimant: &Claimant<'_>, limit: usize) ->
         let choice = claim::choice(&mut db, claimant, &rules, 1, now).await?;
         return Ok((!choice.claim.is_empty()).then(Vec::new));
     }
-    drop(db);
-    let mut transaction = dispatcher.pool.begin().await?;
-    let claimed = claim::claim(&mut transaction, claimant, limit, now).await?;
-    transaction.commit().await?;
+    let claimed = claim::claim(&mut db, claimant, limit, now).await?;
     Ok((!claimed.is_empty()).then_some(claimed))
 }
 

@@ -163,7 +163,15 @@ fn report(status: Status, attempt: Option<i32>, ticket: Option<i64>) -> Report<'
 }
 
 fn known(state: SignalState) -> Known<'static> {
-    Known { state, action: Buy, attempt: 2, claimed_by: Some("T"), expires_at: None, tickets: &[7] }
+    Known {
+        state,
+        action: Buy,
+        attempt: 2,
+        claim_protocol: Some(PROTOCOL),
+        claimed_by: Some("T"),
+        expires_at: None,
+        tickets: &[7],
+    }
 }
 
 #[test]
@@ -187,6 +195,8 @@ fn a_report_without_a_ticket_counts_for_the_current_attempt_only() {
     for status in [Status::Executed, Status::Failed, Status::NotSent, Status::NotFound] {
         let (effect, _) = confirm(&known(Unknown), &report(status, Some(1), None), NOW);
         assert_eq!(effect, Effect::Nothing("of another attempt"));
+        let (effect, _) = confirm(&known(Unknown), &report(status, None, None), NOW);
+        assert_eq!(effect, Effect::Nothing("without its attempt"));
         assert!(!matches!(confirm(&known(Unknown), &report(status, Some(2), None), NOW).0, Effect::Nothing(_)));
         assert!(matches!(
             confirm(&known(SignalState::Failed), &report(status, Some(2), None), NOW).0,

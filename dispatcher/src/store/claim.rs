@@ -1,6 +1,6 @@
 //! Handing signals out, under the lock of their account.
 
-use sqlx::PgConnection;
+use sqlx::{Connection as _, PgConnection};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
@@ -66,8 +66,20 @@ pub(crate) async fn choice(
     Ok(Choice::default())
 }
 
-/// Hands out up to `limit` signals, each under a lease and a new attempt.
+/// Hands out up to `limit` signals, each under a lease and a new attempt, in a transaction of its own.
 pub(crate) async fn claim(
+    db: &mut PgConnection,
+    claimant: &Claimant<'_>,
+    limit: usize,
+    now: OffsetDateTime,
+) -> Result<Vec<HandedOut>, sqlx::Error> {
+    let mut transaction = db.begin().await?;
+    let handed_out = claim_locked(&mut transaction, claimant, limit, now).await?;
+    transaction.commit().await?;
+    Ok(handed_out)
+}
+
+async fn claim_locked(
     db: &mut PgConnection,
     claimant: &Claimant<'_>,
     limit: usize,
@@ -77,9 +89,11 @@ pub(crate) async fn claim(
     let choice = choice(db, claimant, &rules, limit, now).await?;
     for id in &choice.supersede {
         operate::end(db, *id, "cancelled", "superseded", "a closing of its symbol came after it", now).await?;
+        metrics::counter!("pipeline_signals_ended_total", "state" => "cancelled").increment(1);
     }
     for (id, reason) in &choice.reject {
         operate::end(db, *id, "rejected", reason.code, &reason.message, now).await?;
+        metrics::counter!("pipeline_signals_ended_total", "state" => "rejected").increment(1);
     }
     if choice.claim.is_empty() {
         return Ok(Vec::new());

@@ -129,6 +129,7 @@ async fn judge(
         state: signal.state.parse().map_err(corrupt)?,
         action: signal.action.parse().map_err(corrupt)?,
         attempt: signal.attempt,
+        claim_protocol: signal.claim_protocol,
         claimed_by: signal.claimed_by.as_deref(),
         expires_at: signal.expires_at,
         tickets: &tickets,

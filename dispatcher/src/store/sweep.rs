@@ -128,7 +128,7 @@ pub(crate) async fn reject_switched_off(db: &mut PgConnection, now: OffsetDateTi
 pub(crate) async fn with_pending(db: &mut PgConnection, accounts: &[String]) -> Result<Vec<String>, sqlx::Error> {
     sqlx::query_scalar!(
         r#"select account as "account!" from unnest($1::text[]) as waiting (account)
-           where exists (select from signals s where s.account = waiting.account and s.state = 'pending')"#,
+           where (select true from signals s where s.account = waiting.account and s.state = 'pending' limit 1)"#,
         accounts
     )
     .fetch_all(db)

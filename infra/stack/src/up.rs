@@ -133,6 +133,8 @@ pub async fn main(args: Args, stop: CancellationToken) -> Result<ExitCode, UpErr
             std::fs::remove_dir_all(&market).map_err(|error| UpError::File(market, error))?;
         }
     }
+    // What a killed run left there; those of a run that goes on are not ours to remove.
+    servers::check_free(&data)?;
     remove(&data, &[URL, METRICS])?;
     let backing = if let Some(named) = named {
         std::fs::create_dir_all(&data).map_err(|error| UpError::File(data.clone(), error))?;
@@ -232,7 +234,8 @@ async fn serve(
         stop.cancelled().await;
         return Ok(ExitCode::SUCCESS);
     }
-    let figures = job::run(&platform.url, keys, &data.join("terminal"), args.once, view, stop).await?;
+    let terminal = data.join("terminal");
+    let figures = Box::pin(job::run(&platform.url, keys, &terminal, args.once, view, stop)).await?;
     if let (Some(figures), true) = (figures, args.json) {
         view.line(&figures.to_string());
     }

@@ -10,7 +10,7 @@ use support::{Whole, eventually};
 
 /// Sends raw bytes, as no well-behaved client would.
 async fn raw(whole: &Whole, method: Method, path: &str, key: Option<&str>, body: String) -> (reqwest::Response, Value) {
-    let client = reqwest::Client::builder().no_proxy().build().unwrap();
+    let client = reqwest::Client::builder().no_proxy().build().expect("a client");
     let mut request = client.request(method, format!("{}{path}", whole.platform.url)).body(body);
     if let Some(key) = key {
         request = request.header("X-API-Key", key);
@@ -25,9 +25,9 @@ async fn raw(whole: &Whole, method: Method, path: &str, key: Option<&str>, body:
 }
 
 async fn count(whole: &Whole, table: &'static str) -> i64 {
-    let mut db = whole.sandbox.database().await.unwrap();
+    let mut db = whole.sandbox.database().await.expect("a connection");
     let query = sqlx::AssertSqlSafe(format!("select count(*) from {table}"));
-    sqlx::query(query).fetch_one(&mut db).await.unwrap().get(0)
+    sqlx::query(query).fetch_one(&mut db).await.expect("a count").get(0)
 }
 
 /// Goal: every malformed signal has its status and code, a problem body and a request id, and leaves no row.
@@ -112,6 +112,7 @@ async fn every_endpoint_asks_for_a_key_with_its_scope() {
     let whole = Whole::start(&[]).await;
     let document = whole.operator.get("/openapi.json").await.unwrap();
     assert_eq!(document["openapi"].as_str().map(|version| version.starts_with("3.1")), Some(true));
+    assert!(document["components"]["securitySchemes"]["api_key"].is_object());
     let mut endpoints = 0;
     for (path, methods) in document["paths"].as_object().unwrap() {
         let path = path.replace("{id}", "1").replace("{account}", "main");

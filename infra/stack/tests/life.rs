@@ -1,4 +1,5 @@
 //! A signal's life through the real API, queue and database: from its claim to its end, through everything between.
+#![expect(clippy::unwrap_used, reason = "what several tests share may panic like a test")]
 
 mod support;
 

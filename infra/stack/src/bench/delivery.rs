@@ -90,8 +90,7 @@ pub(super) async fn measure(
         terminals.spawn(terminal(run.clone(), index, senders.clone()));
     }
     drop(senders);
-    // The polls are waiting before the first signal comes.
-    tokio::time::sleep(Duration::from_secs(1)).await;
+    waiting(db, run.accounts.len()).await?;
     let started = Instant::now();
     for index in 0..POSTERS {
         posters.spawn(poster(run.clone(), index, started, lasts));
@@ -182,6 +181,20 @@ async fn known(run: &Run) -> Result<(), BenchError> {
             _ => tokio::time::sleep(Duration::from_millis(50)).await,
         }
     }
+}
+
+/// Waits until every terminal's first poll is noted, and then waits for signals.
+async fn waiting(db: &mut PgConnection, terminals: usize) -> Result<(), BenchError> {
+    let started = Instant::now();
+    while counted(db, "select count(*) from terminals").await? < u64::try_from(terminals).unwrap_or(u64::MAX) {
+        if started.elapsed() > END_DEADLINE {
+            return Err(BenchError::Refused("not every terminal's poll was taken".to_owned()));
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    // A noted poll looks for signals once more before it waits.
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    Ok(())
 }
 
 /// Polls until the end; the confirmations go another way, so that the next poll waits already.

@@ -98,8 +98,9 @@ async fn tell(mut seen: mpsc::UnboundedReceiver<Event>, view: View) {
     while let Some(event) = seen.recv().await {
         match event {
             Event::Received { id, action, symbol, held_ms, .. } => {
-                let symbol = symbol.unwrap_or_default();
-                view.terminal(&format!("#{id} {action:?} {symbol} in hand (its poll was held {held_ms} ms)"));
+                let (action, symbol) = (json!(action), symbol.unwrap_or_default());
+                let action = action.as_str().unwrap_or_default();
+                view.terminal(&format!("#{id} {action} {symbol} in hand (its poll was held {held_ms} ms)"));
             }
             Event::Executed { id, symbol, ticket, price, volume, retcode } => {
                 view.terminal(&format!("#{id} {symbol} {volume} at {price}, ticket {ticket}, retcode {retcode}"));

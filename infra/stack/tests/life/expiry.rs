@@ -1,6 +1,7 @@
 //! How long a signal lives.
 
 use serde_json::json;
+use sqlx::Connection as _;
 use time::{Duration, OffsetDateTime, format_description::well_known::Rfc3339};
 
 use super::steps::{id, ids};
@@ -94,6 +95,7 @@ async fn a_signal_that_waited_too_long_in_the_queue_is_stored_as_expired() {
     let signal_id = whole.post(body).await;
     whole.sandbox.clock.advance(Duration::seconds(61));
     sqlx::query("commit").execute(&mut database).await.unwrap();
+    database.close().await.unwrap();
     let expired = whole.state(&signal_id, "expired").await;
     assert_eq!(expired["code"], "expired");
     assert!(whole.poll("T").await.is_empty());

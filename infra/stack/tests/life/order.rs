@@ -1,5 +1,6 @@
 //! In which order signals are handed out.
 
+use futures_util::future::{join, join_all};
 use reqwest::{Method, StatusCode};
 use serde_json::json;
 
@@ -33,7 +34,7 @@ async fn a_small_poll_takes_the_oldest() {
     for signal in &stored {
         assert_eq!(ids(&whole.poll_with("limit=1&protocol=2&terminal=T").await), [id(signal)]);
     }
-    for bad in ["limit=101&protocol=2&terminal=T", "limit=-1", "limit=1&protocol=2", "limit=1&protocol=2&terminal="] {
+    for bad in ["limit=-1", "limit=x", "limit=1&protocol=2", "limit=1&protocol=2&terminal="] {
         let path = format!("/api/signals/pending?{bad}");
         let (status, _) = whole.operator.send(Method::GET, &path, None).await.unwrap();
         assert_eq!(status, StatusCode::UNPROCESSABLE_ENTITY, "{bad}");
@@ -136,5 +137,34 @@ async fn only_what_is_pending_can_be_cancelled() {
     assert_eq!(whole.refused(Method::POST, &nobody, json!({})).await.0, StatusCode::NOT_FOUND);
     whole.confirm(of(&claimed[0], &json!({"status": "failed"}))).await;
     assert!(whole.poll("T").await.is_empty());
+    whole.finish().await;
+}
+
+/// Goal: a withdrawal and a claim at the same moment: the signal is either withdrawn and never handed out, or handed out
+/// and the withdrawal refused.
+#[tokio::test]
+async fn a_withdrawal_and_a_claim_never_both_succeed() {
+    let whole = Whole::start(&[]).await;
+    let mut all = Vec::new();
+    for number in 0..30 {
+        all.push(whole.buy(&format!("S{number}")).await);
+    }
+    let cancel = async |signal: &serde_json::Value| {
+        let path = format!("/api/signals/{}/cancel", id(signal));
+        let (status, _) = whole.operator.send(Method::POST, &path, Some(&json!({}))).await.unwrap();
+        assert!(matches!(status, StatusCode::OK | StatusCode::CONFLICT), "{status}");
+        (status == StatusCode::OK).then(|| id(signal).to_owned())
+    };
+    let claim = async || whole.poll_with("limit=3&protocol=2&terminal=T").await;
+    let (cancelled, claimed) = join(join_all(all.iter().rev().map(cancel)), join_all((0..10).map(|_| claim()))).await;
+    let cancelled: Vec<String> = cancelled.into_iter().flatten().collect();
+    let claimed: Vec<String> = claimed.iter().flatten().map(|signal| id(signal).to_owned()).collect();
+    println!("{} withdrawn, {} handed out", cancelled.len(), claimed.len());
+    assert!(claimed.iter().all(|signal| !cancelled.contains(signal)));
+    for (signals, state) in [(&cancelled, "cancelled"), (&claimed, "processing")] {
+        for signal in signals {
+            assert_eq!(whole.operator.signal(signal).await.unwrap().unwrap()["state"], state);
+        }
+    }
     whole.finish().await;
 }

@@ -2,7 +2,7 @@
 
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
-use sqlx::AssertSqlSafe;
+use sqlx::{AssertSqlSafe, Connection as _};
 use time::Duration;
 
 use crate::support::{Whole, eventually};
@@ -102,6 +102,8 @@ impl Whole {
     pub(super) async fn count(&self, what: &str) -> i64 {
         let mut database = self.sandbox.database().await.expect("a connection");
         let query = sqlx::query_scalar(AssertSqlSafe(format!("select count(*) from {what}")));
-        query.fetch_one(&mut database).await.expect("a number")
+        let count = query.fetch_one(&mut database).await.expect("a number");
+        database.close().await.expect("it closes");
+        count
     }
 }

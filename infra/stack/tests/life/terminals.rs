@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use stack::market::{DealType, Entry, Market, MarketConfig};
+use stack::market::{DealType, Entry, Market, MarketConfig, Request};
 use stack::terminal::{self, Config, Error, Fault, SharedMarket};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -56,6 +56,7 @@ impl Broker {
             unresolved_interval: Duration::from_millis(50),
             grace: Duration::from_millis(300),
             tick_interval: None,
+            late: Duration::from_secs(2),
             ..Config::new(&whole.platform.url, whole.sandbox.keys.terminal(), client)
         };
         let stop = CancellationToken::new();
@@ -181,6 +182,69 @@ async fn a_crash_after_the_fill_is_found_at_the_broker() {
     let executed = whole.state(id(&signal), "executed").await;
     assert_eq!((&executed["attempt"], broker.fills()), (&json!(1), 1));
     second.stopped().await;
+    broker.closed(whole).await;
+}
+
+/// Goal: a position that was opened, never told of, and stopped out meanwhile is reported with its profit, under the
+/// signal that opened it, and not opened again.
+#[tokio::test]
+async fn a_position_stopped_out_during_a_crash_is_told_with_its_profit() {
+    let whole = Whole::start(&[]).await;
+    let broker = Broker::open(&whole);
+    let first = broker.start(&whole, "one", &[Fault::CrashAfterFill]);
+    let body = json!({"symbol": "EURUSD", "action": "BUY", "volume": 0.1, "sl": 1.05, "ttl_seconds": 3600});
+    let signal = whole.stored(body).await;
+    first.crashed().await;
+    let fall = Request::SetPrice { symbol: "EURUSD".to_owned(), bid: "1.04".parse().unwrap() };
+    broker.market.lock().unwrap().call(fall, whole.sandbox.clock.now());
+    let second = broker.start(&whole, "one", &[Fault::CrashAfterFill]);
+    whole.sandbox.clock.advance(BEYOND_THE_LEASE);
+    whole.state(id(&signal), "executed").await;
+    let trade = eventually("the trade is closed", || async {
+        whole.trades().await.into_iter().find(|trade| trade["status"] == "closed")
+    })
+    .await;
+    assert_eq!((&trade["signal_id"], &trade["volume"]), (&signal["signal_id"], &json!(0.1)));
+    assert_eq!((&trade["closed_volume"], &trade["action"]), (&json!(0.1), &json!("BUY")));
+    let balance = broker.market.lock().unwrap().account().balance;
+    assert_eq!(stack::client::decimal(&trade["profit"]), balance - rust_decimal::Decimal::from(10_000));
+    assert_eq!((whole.trades().await.len(), broker.fills()), (1, 1));
+    second.stopped().await;
+    broker.closed(whole).await;
+}
+
+/// Goal: a terminal hangs with a claim; its neighbour trades on, and ends what the hanging one never sent as not found.
+#[tokio::test]
+async fn a_hanging_terminal_is_worked_around_by_its_neighbour() {
+    let whole = Whole::start(&[]).await;
+    let broker = Broker::open(&whole);
+    let hanging = broker.start(&whole, "hanging", &[Fault::HangWithClaim]);
+    let stuck = whole.buy("EURUSD").await;
+    whole.with_a_terminal(&stuck).await;
+    let neighbour = broker.start(&whole, "neighbour", &[]);
+    let other = whole.buy("GBPUSD").await;
+    whole.state(id(&other), "executed").await;
+    whole.lapse(&stuck).await;
+    let failed = whole.state(id(&stuck), "failed").await;
+    assert_eq!((&failed["code"], broker.fills()), (&json!("outcome_not_found"), 1));
+    neighbour.stopped().await;
+    hanging.stopped().await;
+    broker.closed(whole).await;
+}
+
+/// Goal: a confirmation that comes only after the lease still ends its signal, with one order and one trade.
+#[tokio::test]
+async fn a_late_confirmation_ends_its_signal() {
+    let whole = Whole::start(&[]).await;
+    let broker = Broker::open(&whole);
+    let terminal = broker.start(&whole, "one", &[Fault::ConfirmLate]);
+    let signal = whole.buy("EURUSD").await;
+    eventually("the order is filled", || async { (broker.fills() == 1).then_some(()) }).await;
+    whole.sandbox.clock.advance(BEYOND_THE_LEASE);
+    let executed = whole.state(id(&signal), "executed").await;
+    assert_eq!((&executed["attempt"], broker.fills()), (&json!(1), 1));
+    assert_eq!(whole.trades().await.len(), 1);
+    terminal.stopped().await;
     broker.closed(whole).await;
 }
 

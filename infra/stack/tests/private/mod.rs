@@ -2,6 +2,7 @@
 //! still runs.
 #![allow(dead_code, unreachable_pub, reason = "each test binary uses a part")]
 
+use std::collections::BTreeMap;
 use std::fs::{DirBuilder, File};
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
@@ -9,6 +10,7 @@ use std::process::{ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
+use stack::market::{DealType, Entry, Market};
 use tokio::process::{Child, Command};
 
 /// How often a condition that nothing announces is looked at.
@@ -153,10 +155,9 @@ impl Program {
 
     /// Waits for its end; panics when it goes on beyond the deadline.
     pub async fn ended(&mut self, deadline: Duration) -> ExitStatus {
-        match tokio::time::timeout(deadline, self.child.wait()).await {
-            Ok(status) => status.unwrap(),
-            Err(_) => panic!("did not end within {deadline:?}:\n{}", self.output()),
-        }
+        let ended = tokio::time::timeout(deadline, self.child.wait()).await;
+        let Ok(status) = ended else { panic!("did not end within {deadline:?}:\n{}", self.output()) };
+        status.unwrap()
     }
 
     /// Signals it and waits for its end, which must be a success.
@@ -167,6 +168,18 @@ impl Program {
         assert!(status.success(), "{status}:\n{}", self.output());
         started.elapsed()
     }
+}
+
+/// How often each signal number was filled at the broker.
+pub fn fills(market: &Market) -> BTreeMap<u64, usize> {
+    // A magic number is the account's base times this, plus the signal's number.
+    const MAGIC_IDS: u64 = 1_000_000_000_000;
+    let openings = market.deals().iter().filter(|deal| deal.deal_type != DealType::Balance && deal.entry == Entry::In);
+    let mut fills = BTreeMap::new();
+    for deal in openings {
+        *fills.entry(deal.magic % MAGIC_IDS).or_default() += 1;
+    }
+    fills
 }
 
 /// The permissions of a file.
