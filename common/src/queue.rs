@@ -150,7 +150,7 @@ async fn keep_publishing(
     stop: CancellationToken,
 ) {
     loop {
-        let connect = || open_for_publishing(&url, &stream);
+        let connect = || in_time(open_for_publishing(&url, &stream));
         let Some((connection, opened)) = retry::until_ok("publishing connection", &stop, connect).await else { return };
         let poisoned = opened.poisoned.clone();
         live.send_replace(Some(Arc::new(opened)));
@@ -194,11 +194,13 @@ async fn connect(url: &str, name: &str) -> lapin::Result<Connection> {
     let mut uri: AMQPUri = url.parse().map_err(|error: String| failed(std::io::Error::other(error)))?;
     uri.query.frame_max.get_or_insert(FRAME_BYTES_MAX);
     uri.query.heartbeat.get_or_insert(HEARTBEAT_SECONDS);
-    let opening = Connection::connect_uri(uri, properties);
-    match tokio::time::timeout(CONNECT_DEADLINE, opening).await {
-        Ok(outcome) => outcome,
-        Err(_) => Err(failed(std::io::ErrorKind::TimedOut.into())),
-    }
+    in_time(Connection::connect_uri(uri, properties)).await
+}
+
+/// A broker that takes a connection may still not answer on it, for a queue without a leader for instance.
+async fn in_time<T>(opening: impl Future<Output = lapin::Result<T>>) -> lapin::Result<T> {
+    let late = |_| lapin::Error::from(lapin::ErrorKind::IOError(Arc::new(std::io::ErrorKind::TimedOut.into())));
+    tokio::time::timeout(CONNECT_DEADLINE, opening).await.unwrap_or_else(|elapsed| Err(late(elapsed)))
 }
 
 async fn close(connection: &Connection) {
@@ -229,7 +231,7 @@ impl Consumer {
         F: Future<Output = Result<(), E>>,
     {
         while !stop.is_cancelled() {
-            let open = || open_for_consuming(&self.url, &self.stream);
+            let open = || in_time(open_for_consuming(&self.url, &self.stream));
             let Some((connection, channel, deliveries)) = retry::until_ok("consumer", &stop, open).await else {
                 return;
             };

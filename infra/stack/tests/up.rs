@@ -239,7 +239,6 @@ async fn it_can_be_interrupted_in_every_phase() {
         ("50", Signal::INT),
         ("300", Signal::TERM),
         ("1000", Signal::INT),
-        ("2500", Signal::TERM),
         ("ready", Signal::INT),
         ("in hand", Signal::TERM),
         ("prices move", Signal::INT),
@@ -308,7 +307,9 @@ async fn ends(operator: &Client, signals: &[String]) -> BTreeMap<u64, bool> {
 async fn after_a_kill_the_next_start_takes_over_and_accounts_for_every_signal() {
     let scratch = Scratch::new();
     let mut program = up(&scratch, &[]);
-    program.wrote("in hand", READY).await;
+    // The job first: RabbitMQ writes the directory of its queues up to a second after it made one, and a crash of the
+    // broker itself in that second is not what this is about.
+    program.wrote("verified", READY + DONE).await;
     let mut accepted = post(&client(&scratch, "GENERATOR_KEY"), 12).await;
     program.kill().await;
     let (postgres, first_keys) = (postgres_pid(&scratch), keys(&scratch));
