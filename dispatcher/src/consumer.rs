@@ -6,9 +6,11 @@ use common::database::refuses_data;
 use common::message::{Envelope, SignalAccepted};
 use common::queue::Batch;
 
+use time::OffsetDateTime;
+
 use crate::Dispatcher;
-use crate::store::intake;
-use crate::wake::Changed;
+use crate::store::intake::{self, Stored};
+use crate::wake::{Changed, Wakes};
 
 /// Stores a batch. Called again with the same batch if that fails; changes nothing then.
 pub(crate) async fn store(dispatcher: Arc<Dispatcher>, batch: Batch) -> Result<(), sqlx::Error> {
@@ -36,7 +38,28 @@ fn count_unreadable(messages: usize, reason: &str) {
     tracing::error!(messages, reason, "unreadable messages kept in signal_dead_letters");
 }
 
-/// In one transaction.
+fn accounts(stored: &[Stored]) -> Changed {
+    stored.iter().map(|signal| signal.account.clone()).collect()
+}
+
+/// In one transaction, with what can't be read, and told to other dispatchers.
+async fn store_with_the_rest(
+    dispatcher: &Dispatcher,
+    signals: &[Envelope<SignalAccepted>],
+    unreadable: &[(&Vec<u8>, String)],
+    now: OffsetDateTime,
+) -> Result<Vec<Stored>, sqlx::Error> {
+    let mut transaction = dispatcher.pool.begin().await?;
+    let stored = intake::store(&mut transaction, signals, now).await?;
+    for (body, reason) in unreadable {
+        intake::dead_letter(&mut transaction, body, reason, now).await?;
+    }
+    dispatcher.tell_others(&mut transaction, &accounts(&stored)).await?;
+    transaction.commit().await?;
+    Ok(stored)
+}
+
+/// Whole or not at all.
 async fn store_all(dispatcher: &Dispatcher, batch: &[Vec<u8>]) -> Result<(), sqlx::Error> {
     let mut signals = Vec::with_capacity(batch.len());
     let mut unreadable = Vec::new();
@@ -47,15 +70,15 @@ async fn store_all(dispatcher: &Dispatcher, batch: &[Vec<u8>]) -> Result<(), sql
         }
     }
     let now = dispatcher.clock.now();
-    let mut transaction = dispatcher.pool.begin().await?;
-    let stored = intake::store(&mut transaction, &signals, now).await?;
-    for (body, reason) in &unreadable {
-        intake::dead_letter(&mut transaction, body, reason, now).await?;
+    // The usual case is a single statement: a transaction around several would double the time to the terminal.
+    let mut stored = Vec::new();
+    if unreadable.is_empty() && !dispatcher.wake.several() {
+        stored = intake::store_new(&mut *dispatcher.pool.acquire().await?, &signals, now).await?;
     }
-    let changed: Changed = stored.iter().map(|signal| signal.account.clone()).collect();
-    dispatcher.tell_others(&mut transaction, &changed).await?;
-    transaction.commit().await?;
-    dispatcher.wake.wake_all(&changed);
+    if stored.is_empty() {
+        stored = store_with_the_rest(dispatcher, &signals, &unreadable, now).await?;
+    }
+    dispatcher.wake.wake_all(&accounts(&stored), Wakes::Stored);
     for signal in &stored {
         metrics::counter!("pipeline_signals_stored_total", "state" => signal.state.clone()).increment(1);
         if signal.code.as_deref() == Some("key_reused") {

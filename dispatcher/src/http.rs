@@ -1,5 +1,6 @@
 //! The dispatcher's endpoints: for terminals, for readers, for operators.
 
+mod account;
 mod operate;
 mod read;
 mod terminal;
@@ -7,6 +8,7 @@ mod terminal;
 use common::auth::Scope;
 use common::domain::AccountName;
 use common::http::Caller;
+use time::OffsetDateTime;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
@@ -20,7 +22,7 @@ pub(crate) fn routes(api: Api) -> OpenApiRouter {
         .routes(routes!(terminal::pending))
         .routes(routes!(terminal::unresolved))
         .routes(routes!(terminal::confirm))
-        .routes(routes!(terminal::update))
+        .routes(routes!(account::update))
         .routes(routes!(read::signals))
         .routes(routes!(read::signal))
         .routes(routes!(read::trades))
@@ -35,4 +37,9 @@ pub(crate) fn routes(api: Api) -> OpenApiRouter {
 /// The account that a terminal's key is bound to.
 fn terminal_account(caller: &Caller) -> Result<&AccountName, Error> {
     caller.allow(Scope::Terminal)?.account.as_ref().ok_or(Error::NoAccount)
+}
+
+/// A time as Prometheus has it.
+fn seconds(time: OffsetDateTime) -> f64 {
+    (time - OffsetDateTime::UNIX_EPOCH).as_seconds_f64()
 }

@@ -7,7 +7,7 @@ use sqlx::postgres::PgListener;
 use tokio_util::sync::CancellationToken;
 
 use crate::store::{account, sweep};
-use crate::wake::Changed;
+use crate::wake::{Changed, Wakes};
 use crate::{Dispatcher, life};
 
 /// How often; also the longest a waiting terminal sleeps through a change that nobody told.
@@ -86,10 +86,10 @@ async fn once(dispatcher: &Dispatcher, turn: u32) -> Result<(), sqlx::Error> {
     }
     let changed: Changed = swept.into_iter().map(|signal| signal.account).collect();
     dispatcher.tell_others(&mut db, &changed).await?;
-    dispatcher.wake.wake_all(&changed);
+    dispatcher.wake.wake_all(&changed, Wakes::Changed);
     let waiting = dispatcher.wake.waiting();
     if !waiting.is_empty() {
-        dispatcher.wake.wake_all(&sweep::with_pending(&mut db, &waiting).await?);
+        dispatcher.wake.wake_all(&sweep::with_pending(&mut db, &waiting).await?, Wakes::Changed);
     }
     Ok(())
 }
@@ -110,7 +110,7 @@ pub(crate) async fn listen(dispatcher: Arc<Dispatcher>, stop: CancellationToken)
             };
             let Ok(notification) = notification else { break };
             for account in notification.payload().split_whitespace() {
-                dispatcher.wake.wake(account);
+                dispatcher.wake.wake(account, Wakes::Changed);
             }
         }
     }

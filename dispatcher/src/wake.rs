@@ -14,9 +14,19 @@ pub(crate) struct Wake(Arc<Inner>);
 
 #[derive(Default)]
 struct Inner {
-    accounts: Mutex<HashMap<String, watch::Sender<()>>>,
+    accounts: Mutex<HashMap<String, watch::Sender<Wakes>>>,
     /// Whether other dispatchers share the database.
     several: AtomicBool,
+}
+
+/// What a change was.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Wakes {
+    /// There may be something to hand out, or not.
+    #[default]
+    Changed,
+    /// Signals were stored: there most likely is.
+    Stored,
 }
 
 /// The accounts that one transaction changed.
@@ -24,7 +34,7 @@ pub(crate) type Changed = BTreeSet<String>;
 
 impl Wake {
     /// Sees every change of this account from now on.
-    pub(crate) fn watch(&self, account: &str) -> watch::Receiver<()> {
+    pub(crate) fn watch(&self, account: &str) -> watch::Receiver<Wakes> {
         let mut accounts = self.0.accounts.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         if let Some(sender) = accounts.get(account) {
             return sender.subscribe();
@@ -33,17 +43,17 @@ impl Wake {
     }
 
     /// Wakes who waits for this account.
-    pub(crate) fn wake(&self, account: &str) {
+    pub(crate) fn wake(&self, account: &str, wakes: Wakes) {
         let accounts = self.0.accounts.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         if let Some(sender) = accounts.get(account) {
-            sender.send_replace(());
+            sender.send_replace(wakes);
         }
     }
 
     /// Wakes who waits for any of these.
-    pub(crate) fn wake_all<'a>(&self, accounts: impl IntoIterator<Item = &'a String>) {
+    pub(crate) fn wake_all<'a>(&self, accounts: impl IntoIterator<Item = &'a String>, wakes: Wakes) {
         for account in accounts {
-            self.wake(account);
+            self.wake(account, wakes);
         }
     }
 

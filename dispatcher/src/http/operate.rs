@@ -19,7 +19,7 @@ use crate::error::Error;
 use crate::life;
 use crate::store::account::{self, ControlRow};
 use crate::store::{claim, operate};
-use crate::wake::Changed;
+use crate::wake::{Changed, Wakes};
 
 /// A signal's state after a decision.
 #[derive(Serialize, ToSchema)]
@@ -36,7 +36,7 @@ async fn commit(
     let changed = Changed::from([account]);
     dispatcher.tell_others(&mut transaction, &changed).await?;
     transaction.commit().await?;
-    dispatcher.wake.wake_all(&changed);
+    dispatcher.wake.wake_all(&changed, Wakes::Changed);
     Ok(())
 }
 

@@ -7,24 +7,22 @@ use std::time::{Duration, Instant};
 use axum::extract::State;
 use axum::http::{HeaderName, header};
 use axum::response::IntoResponse;
-use common::domain::{Cents, decimal};
 use common::error::{FieldError, Problem};
 use common::http::{Caller, Json, Query, RequestId};
-use common::message::{AccountUpdated, Body as _, Envelope};
 use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
 
-use super::terminal_account;
+use super::{seconds, terminal_account};
 use crate::Dispatcher;
 use crate::confirmation::Confirmation;
 use crate::error::Error;
 use crate::life::{LEASE, PROTOCOL};
 use crate::store::claim::{self, Claimant, HandedOut, Unresolved};
 use crate::store::{account, report};
-use crate::wake::Changed;
+use crate::wake::{Changed, Wakes};
 
 /// The longest a poll is held; below what proxies and the terminal's own timeouts cut.
 const WAIT_MAX: Duration = Duration::from_secs(25);
@@ -111,11 +109,6 @@ pub(crate) struct Claimed {
     created_at: OffsetDateTime,
 }
 
-/// A time as Prometheus has it.
-fn seconds(time: OffsetDateTime) -> f64 {
-    (time - OffsetDateTime::UNIX_EPOCH).as_seconds_f64()
-}
-
 fn milliseconds(duration: time::Duration) -> i64 {
     i64::try_from(duration.whole_milliseconds()).unwrap_or(i64::MAX)
 }
@@ -187,9 +180,9 @@ pub(crate) async fn pending(
     let claimant = Claimant { account, terminal: poll.terminal.as_deref(), protocol };
     let started = Instant::now();
     let mut changes = dispatcher.wake.watch(account);
+    let mut woken = Wakes::Changed;
     loop {
-        changes.borrow_and_update();
-        let claimed = look(&dispatcher, &claimant, limit).await?;
+        let claimed = look(&dispatcher, &claimant, limit, woken).await?;
         if let Some(claimed) = claimed {
             return Ok(([NO_STORE], axum::Json(hand_out(claimed, dispatcher.clock.now(), started))));
         }
@@ -198,7 +191,7 @@ pub(crate) async fn pending(
             break;
         }
         tokio::select! {
-            _ = changes.changed() => {}
+            _ = changes.changed() => woken = *changes.borrow_and_update(),
             () = tokio::time::sleep(left) => break,
             () = dispatcher.stop.cancelled() => break,
         }
@@ -207,9 +200,14 @@ pub(crate) async fn pending(
 }
 
 /// What the poll is answered with now; none: it waits on.
-async fn look(dispatcher: &Dispatcher, claimant: &Claimant<'_>, limit: usize) -> Result<Option<Vec<HandedOut>>, Error> {
+async fn look(
+    dispatcher: &Dispatcher,
+    claimant: &Claimant<'_>,
+    limit: usize,
+    woken: Wakes,
+) -> Result<Option<Vec<HandedOut>>, Error> {
     let mut db = dispatcher.pool.acquire().await?;
-    if !claim::any_pending(&mut db, claimant.account).await? {
+    if woken == Wakes::Changed && !claim::any_pending(&mut db, claimant.account).await? {
         return Ok(None);
     }
     let now = dispatcher.clock.now();
@@ -320,7 +318,7 @@ pub(crate) async fn confirm(
     let changed = Changed::from([account.to_owned()]);
     dispatcher.tell_others(&mut transaction, &changed).await?;
     transaction.commit().await?;
-    dispatcher.wake.wake_all(&changed);
+    dispatcher.wake.wake_all(&changed, Wakes::Changed);
     if let Some(state) = outcome.ended {
         metrics::counter!("pipeline_signals_ended_total", "state" => state.as_str()).increment(1);
         metrics::histogram!("pipeline_accept_to_end_seconds").record(outcome.age_seconds.unwrap_or(0.0).max(0.0));
@@ -338,126 +336,4 @@ pub(crate) async fn confirm(
         state: outcome.signal.map(|(_, state)| state.as_str()),
         anomaly: outcome.anomaly,
     }))
-}
-
-/// An account's figures. The first Expert Advisor sends the first five only.
-#[derive(Deserialize, ToSchema)]
-pub(crate) struct Update {
-    #[serde(deserialize_with = "decimal::required")]
-    balance: Decimal,
-    #[serde(deserialize_with = "decimal::required")]
-    equity: Decimal,
-    #[serde(deserialize_with = "decimal::required")]
-    margin: Decimal,
-    #[serde(deserialize_with = "decimal::required")]
-    free_margin: Decimal,
-    #[serde(deserialize_with = "decimal::required")]
-    profit: Decimal,
-    login: Option<i64>,
-    currency: Option<String>,
-    #[serde(default, deserialize_with = "decimal::option")]
-    credit: Option<Decimal>,
-    /// Deposits less withdrawals; only while the history is complete.
-    #[serde(default, deserialize_with = "decimal::option")]
-    net_deposits: Option<Decimal>,
-    /// One run of the terminal.
-    session: Option<String>,
-    /// Grows by one per update in a session.
-    seq: Option<i64>,
-    /// How old the figures are.
-    age_ms: Option<i64>,
-    open_positions: Option<i32>,
-    connected: Option<bool>,
-    trade_allowed: Option<bool>,
-    tick_age_ms: Option<i64>,
-    terminal: Option<String>,
-}
-
-impl Update {
-    /// Fields that no account can have.
-    fn faults(&self) -> Vec<FieldError> {
-        let mut faults = Vec::new();
-        let figures = [
-            ("balance", Some(self.balance)),
-            ("equity", Some(self.equity)),
-            ("margin", Some(self.margin)),
-            ("free_margin", Some(self.free_margin)),
-            ("profit", Some(self.profit)),
-            ("credit", self.credit),
-            ("net_deposits", self.net_deposits),
-        ];
-        for (field, figure) in figures {
-            if let Some(Err(error)) = figure.map(Cents::rounded) {
-                faults.push(FieldError::new(field, error.to_string()));
-            }
-        }
-        for (field, text) in [("session", &self.session), ("currency", &self.currency), ("terminal", &self.terminal)] {
-            if text.as_ref().is_some_and(|text| text.len() > 128 || text.chars().any(char::is_control)) {
-                faults.push(FieldError::new(field, "has at most 128 printable characters"));
-            }
-        }
-        faults
-    }
-}
-
-/// The update is on its way to the members' shares.
-#[derive(Serialize, ToSchema)]
-pub(crate) struct Updated {
-    /// `ok`.
-    status: &'static str,
-    message: &'static str,
-    /// What the account may do now.
-    mode: String,
-}
-
-/// Takes an account's figures.
-#[utoipa::path(post, path = "/api/account/update", tag = "terminal", request_body = Update, responses(
-    (status = 200, body = Updated), (status = 400, body = Problem), (status = 401, body = Problem),
-    (status = 403, body = Problem), (status = 413, body = Problem), (status = 422, body = Problem),
-    (status = 503, body = Problem)))]
-pub(crate) async fn update(
-    State(dispatcher): State<Arc<Dispatcher>>,
-    caller: Caller,
-    RequestId(request_id): RequestId,
-    Json(update): Json<Update>,
-) -> Result<axum::Json<Updated>, Error> {
-    let account = terminal_account(&caller)?.clone();
-    let faults = update.faults();
-    if !faults.is_empty() {
-        return Err(Error::Invalid(faults));
-    }
-    let received_at = dispatcher.clock.now();
-    let envelope = Envelope {
-        message_id: Uuid::now_v7(),
-        kind: AccountUpdated::TYPE.to_owned(),
-        occurred_at: received_at,
-        request_id: request_id.to_string(),
-        traceparent: None,
-        body: AccountUpdated {
-            account,
-            received_at,
-            terminal: update.terminal,
-            balance: update.balance,
-            equity: update.equity,
-            margin: update.margin,
-            free_margin: update.free_margin,
-            profit: update.profit,
-            login: update.login,
-            currency: update.currency,
-            credit: update.credit,
-            net_deposits: update.net_deposits,
-            session: update.session,
-            seq: update.seq,
-            age_ms: update.age_ms,
-            open_positions: update.open_positions,
-            connected: update.connected,
-            trade_allowed: update.trade_allowed,
-            tick_age_ms: update.tick_age_ms,
-        },
-    };
-    dispatcher.publisher.publish(&envelope).await.map_err(Error::Publish)?;
-    let mode = account::store_report(&mut *dispatcher.pool.acquire().await?, &envelope.body).await?;
-    metrics::gauge!("pipeline_terminal_last_update_timestamp_seconds", "account" => envelope.body.account.to_string())
-        .set(seconds(received_at));
-    Ok(axum::Json(Updated { status: "ok", message: "account figures accepted", mode }))
 }

@@ -42,7 +42,7 @@ pub(crate) async fn dead_letter(
         .map(drop)
 }
 
-/// Which signal each idempotency key of the batch stands for, now and for ever; nothing where all of them are new.
+/// Which signal each idempotency key of the batch stands for, now and for ever.
 async fn claim_keys(
     db: &mut PgConnection,
     batch: &[Envelope<SignalAccepted>],
@@ -62,7 +62,7 @@ async fn claim_keys(
     let principals: Vec<String> = keyed.iter().map(|row| row.0.to_owned()).collect();
     let keys: Vec<String> = keyed.iter().map(|row| row.1.to_owned()).collect();
     let signals: Vec<Uuid> = keyed.iter().map(|row| row.2).collect();
-    let inserted = sqlx::query!(
+    sqlx::query!(
         "insert into idempotency_keys (principal, idempotency_key, signal_id)
          select * from unnest($1::text[], $2::text[], $3::uuid[]) on conflict do nothing",
         &principals,
@@ -71,10 +71,6 @@ async fn claim_keys(
     )
     .execute(&mut *db)
     .await?;
-    if inserted.rows_affected() == u64::try_from(keyed.len()).unwrap_or(u64::MAX) {
-        // All are new: each stands for its own signal, and there is nothing to look up.
-        return Ok(HashMap::new());
-    }
     let rows = sqlx::query!(
         "select k.principal, k.idempotency_key, k.signal_id from idempotency_keys k
          join (select distinct * from unnest($1::text[], $2::text[])) as b (principal, idempotency_key)
@@ -157,6 +153,17 @@ impl Columns {
     }
 }
 
+/// Stores a batch whose idempotency keys are all new, and judges each signal, without a transaction around it. Stores
+/// nothing where one of the keys is known, or every signal: then [`store`] says what becomes of them.
+pub(crate) async fn store_new(
+    db: &mut PgConnection,
+    batch: &[Envelope<SignalAccepted>],
+    now: OffsetDateTime,
+) -> Result<Vec<Stored>, sqlx::Error> {
+    let columns = judge(db, batch, &HashMap::new(), now).await?;
+    insert(db, &columns, false, now).await
+}
+
 /// Stores a batch in the queue's order and judges each signal; those stored before are left as they are.
 pub(crate) async fn store(
     db: &mut PgConnection,
@@ -164,6 +171,17 @@ pub(crate) async fn store(
     now: OffsetDateTime,
 ) -> Result<Vec<Stored>, sqlx::Error> {
     let keys = claim_keys(db, batch).await?;
+    let columns = judge(db, batch, &keys, now).await?;
+    insert(db, &columns, true, now).await
+}
+
+/// The rows of a batch, each as the account's rules and what is known of its key make it.
+async fn judge(
+    db: &mut PgConnection,
+    batch: &[Envelope<SignalAccepted>],
+    keys: &HashMap<(String, String), Uuid>,
+    now: OffsetDateTime,
+) -> Result<Columns, sqlx::Error> {
     let accounts: BTreeSet<&str> = batch.iter().map(|envelope| envelope.body.account.as_str()).collect();
     let rules = account::rules_of(db, &accounts.into_iter().map(str::to_owned).collect::<Vec<_>>()).await?;
     let mut columns = Columns::default();
@@ -175,26 +193,40 @@ pub(crate) async fn store(
         });
         columns.push(envelope, rules, admit(signal, rules, reused, now), now);
     }
-    insert(db, &columns, now).await
+    Ok(columns)
 }
 
-async fn insert(db: &mut PgConnection, columns: &Columns, now: OffsetDateTime) -> Result<Vec<Stored>, sqlx::Error> {
+/// Inserts these rows if all their keys are new, or in any case where it is known what the keys stand for.
+async fn insert(
+    db: &mut PgConnection,
+    columns: &Columns,
+    keys_known: bool,
+    now: OffsetDateTime,
+) -> Result<Vec<Stored>, sqlx::Error> {
     sqlx::query_as!(
         Stored,
-        r#"with stored as (
+        r#"with batch as (
+             select * from unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::text[], $6::numeric[],
+                 $7::numeric[], $8::numeric[], $9::numeric[], $10::numeric[], $11::bigint[], $12::integer[],
+                 $13::timestamptz[], $14::text[], $15::text[], $16::text[], $17::text[], $18::text[], $19::text[],
+                 $20::text[], $21::text[], $22::timestamptz[], $23::timestamptz[], $24::timestamptz[]) with ordinality
+                 as batch (signal_id, account, symbol, action, order_type, entry, volume, risk_percent, sl, tp,
+                 ticket, max_slippage_points, order_expires_at, comment, metadata, principal, idempotency_key,
+                 request_id, state, code, message, expires_at, received_at, finished_at, place)
+         ), keyed as (
+             insert into idempotency_keys (principal, idempotency_key, signal_id)
+             select principal, idempotency_key, signal_id from batch where idempotency_key is not null
+             order by principal, idempotency_key, place
+             on conflict do nothing returning signal_id
+         ), stored as (
              insert into signals (signal_id, account, symbol, action, order_type, entry, volume, risk_percent, sl, tp,
                  ticket, max_slippage_points, order_expires_at, comment, metadata, principal, idempotency_key,
                  request_id, state, code, message, expires_at, received_at, finished_at, stored_at)
              select signal_id, account, symbol, action, order_type, entry, volume, risk_percent, sl, tp,
                  ticket, max_slippage_points, order_expires_at, comment, metadata::json, principal, idempotency_key,
                  request_id, state, code, message, expires_at, received_at, finished_at, $25
-             from unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::text[], $6::numeric[], $7::numeric[],
-                 $8::numeric[], $9::numeric[], $10::numeric[], $11::bigint[], $12::integer[], $13::timestamptz[],
-                 $14::text[], $15::text[], $16::text[], $17::text[], $18::text[], $19::text[], $20::text[],
-                 $21::text[], $22::timestamptz[], $23::timestamptz[], $24::timestamptz[]) with ordinality
-                 as batch (signal_id, account, symbol, action, order_type, entry, volume, risk_percent, sl, tp,
-                 ticket, max_slippage_points, order_expires_at, comment, metadata, principal, idempotency_key,
-                 request_id, state, code, message, expires_at, received_at, finished_at, place)
+             from batch
+             where $26 or (select count(*) from keyed) = (select count(idempotency_key) from batch)
              order by place
              on conflict (signal_id) do nothing
              returning signal_id, account, state, code, message
@@ -227,7 +259,8 @@ async fn insert(db: &mut PgConnection, columns: &Columns, now: OffsetDateTime) -
         &columns.expires_at as &[Option<OffsetDateTime>],
         &columns.received_at,
         &columns.finished_at as &[Option<OffsetDateTime>],
-        now
+        now,
+        keys_known
     )
     .fetch_all(db)
     .await

@@ -197,7 +197,7 @@ impl Bench {
         let wanted = |part| only.is_empty() || only.contains(&part);
         let accounts: Vec<String> = (0..TERMINALS).map(|number| format!("bench-{number:04}")).collect();
         let mut memory: f64 = 0.0;
-        self.report.begin()?;
+        Report::begin()?;
         if wanted(Part::Bare) {
             self.in_sandbox(&[], Self::bare).await?;
         }

@@ -89,7 +89,11 @@ async fn the_job_is_verified_and_can_be_run_again() {
     assert_ended(&scratch).await;
     assert_eq!(keys(&scratch), first_keys);
 
-    figures(up(&scratch, &["--once", "--json", "--fresh"])).await;
+    let mut fresh = up(&scratch, &["--fresh", "--terminal", "none"]);
+    fresh.wrote("ready", READY).await;
+    let signals = client(&scratch, "OPERATOR_KEY").get("/api/signals").await.unwrap();
+    assert_eq!(signals, json!([]), "data of before --fresh");
+    fresh.stop(Signal::TERM, ENDED).await;
     assert_ended(&scratch).await;
     let fresh_keys = keys(&scratch);
     assert!(first_keys.iter().all(|(name, key)| fresh_keys[name] != *key), "old keys after --fresh");
@@ -226,7 +230,7 @@ async fn interrupt(scratch: &Scratch, phase: &str, signal: Signal) {
     program.signal(signal);
     let status = program.ended(ENDED).await;
     println!("{phase:>14} {signal:?}: ended {:?} later, {status}", started.elapsed());
-    assert!(status.success() || phase == "0", "{phase}: {status}:\n{}", program.output());
+    assert!(status.success() || ["0", "5"].contains(&phase), "{phase}: {status}:\n{}", program.output());
     assert!(!program.output().contains("panicked"), "{}", program.output());
     assert_ended(scratch).await;
 }
@@ -235,26 +239,23 @@ async fn interrupt(scratch: &Scratch, phase: &str, signal: Signal) {
 #[tokio::test]
 async fn it_can_be_interrupted_in_every_phase() {
     let scratch = Scratch::new();
-    for (phase, signal) in [
-        ("50", Signal::INT),
-        ("300", Signal::TERM),
-        ("1000", Signal::INT),
-        ("ready", Signal::INT),
-        ("in hand", Signal::TERM),
-        ("prices move", Signal::INT),
-    ] {
+    for (phase, signal) in
+        [("50", Signal::INT), ("300", Signal::TERM), ("ready", Signal::INT), ("in hand", Signal::TERM)]
+    {
         interrupt(&scratch, phase, signal).await;
     }
     figures(up(&scratch, &["--once", "--json"])).await;
     assert_ended(&scratch).await;
 }
 
-/// Goal: the same at many more moments.
+/// Goal: the same at many more moments; before it has looked after signals, the system's default ends it.
 #[tokio::test]
 #[ignore = "long: two dozen starts"]
 async fn it_can_be_interrupted_at_any_moment() {
     let scratch = Scratch::new();
-    for (index, delay) in [0, 5, 20, 100, 200, 500, 700, 1_500, 2_000, 3_000, 4_000, 5_000].into_iter().enumerate() {
+    for (index, delay) in
+        [0, 5, 20, 100, 200, 500, 700, 1_000, 1_500, 2_500, 3_000, 4_000, 5_000].into_iter().enumerate()
+    {
         let signals = if index % 2 == 0 { [Signal::INT, Signal::TERM] } else { [Signal::TERM, Signal::INT] };
         for signal in signals {
             interrupt(&scratch, &delay.to_string(), signal).await;
@@ -307,9 +308,9 @@ async fn ends(operator: &Client, signals: &[String]) -> BTreeMap<u64, bool> {
 async fn after_a_kill_the_next_start_takes_over_and_accounts_for_every_signal() {
     let scratch = Scratch::new();
     let mut program = up(&scratch, &[]);
-    // The job first: RabbitMQ writes the directory of its queues up to a second after it made one, and a crash of the
-    // broker itself in that second is not what this is about.
-    program.wrote("verified", READY + DONE).await;
+    // RabbitMQ has the directory of its queues on disk a second or two after it made one, and never recovers one that
+    // it was killed before. Hence not before the first signal of the run that goes on, three seconds after the job.
+    program.wrote("EURUSD 0.05 at", READY + DONE).await;
     let mut accepted = post(&client(&scratch, "GENERATOR_KEY"), 12).await;
     program.kill().await;
     let (postgres, first_keys) = (postgres_pid(&scratch), keys(&scratch));

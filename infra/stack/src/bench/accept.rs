@@ -25,7 +25,7 @@ const CHANNELS: usize = 4;
 /// Sent before anything is counted, so that connections and caches are warm.
 const WARM_UP: Duration = Duration::from_millis(500);
 /// Longest wait until the dispatcher has stored everything.
-const STORE_DEADLINE: Duration = Duration::from_secs(120);
+const STORE_DEADLINE: Duration = Duration::from_mins(2);
 /// How often is looked whether it has.
 const POLL: Duration = Duration::from_millis(10);
 /// Symbols of the load.

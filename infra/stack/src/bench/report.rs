@@ -105,7 +105,7 @@ pub(super) struct Report {
 
 impl Report {
     /// Shows the head of the table.
-    pub(super) fn begin(&self) -> io::Result<()> {
+    pub(super) fn begin() -> io::Result<()> {
         let head = format!(
             "{:<52} {:>14} {:>10} {:<6} {:>7} {:>9} {:>9} {:>8}",
             "figure", "measured", "target", "", "clients", "in flight", "lasted", "fsync"

@@ -1,0 +1,140 @@
+//! The account's figures, from its terminal on to the members' shares.
+
+use std::sync::Arc;
+
+use axum::extract::State;
+use common::domain::{Cents, decimal};
+use common::error::{FieldError, Problem};
+use common::http::{Caller, Json, RequestId};
+use common::message::{AccountUpdated, Body as _, Envelope};
+use rust_decimal::Decimal;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+use uuid::Uuid;
+
+use super::{seconds, terminal_account};
+use crate::Dispatcher;
+use crate::error::Error;
+use crate::store::account;
+
+/// An account's figures. The first Expert Advisor sends the first five only.
+#[derive(Deserialize, ToSchema)]
+pub(crate) struct Update {
+    #[serde(deserialize_with = "decimal::required")]
+    balance: Decimal,
+    #[serde(deserialize_with = "decimal::required")]
+    equity: Decimal,
+    #[serde(deserialize_with = "decimal::required")]
+    margin: Decimal,
+    #[serde(deserialize_with = "decimal::required")]
+    free_margin: Decimal,
+    #[serde(deserialize_with = "decimal::required")]
+    profit: Decimal,
+    login: Option<i64>,
+    currency: Option<String>,
+    #[serde(default, deserialize_with = "decimal::option")]
+    credit: Option<Decimal>,
+    /// Deposits less withdrawals; only while the history is complete.
+    #[serde(default, deserialize_with = "decimal::option")]
+    net_deposits: Option<Decimal>,
+    /// One run of the terminal.
+    session: Option<String>,
+    /// Grows by one per update in a session.
+    seq: Option<i64>,
+    /// How old the figures are.
+    age_ms: Option<i64>,
+    open_positions: Option<i32>,
+    connected: Option<bool>,
+    trade_allowed: Option<bool>,
+    tick_age_ms: Option<i64>,
+    terminal: Option<String>,
+}
+
+impl Update {
+    /// Fields that no account can have.
+    fn faults(&self) -> Vec<FieldError> {
+        let mut faults = Vec::new();
+        let figures = [
+            ("balance", Some(self.balance)),
+            ("equity", Some(self.equity)),
+            ("margin", Some(self.margin)),
+            ("free_margin", Some(self.free_margin)),
+            ("profit", Some(self.profit)),
+            ("credit", self.credit),
+            ("net_deposits", self.net_deposits),
+        ];
+        for (field, figure) in figures {
+            if let Some(Err(error)) = figure.map(Cents::rounded) {
+                faults.push(FieldError::new(field, error.to_string()));
+            }
+        }
+        for (field, text) in [("session", &self.session), ("currency", &self.currency), ("terminal", &self.terminal)] {
+            if text.as_ref().is_some_and(|text| text.len() > 128 || text.chars().any(char::is_control)) {
+                faults.push(FieldError::new(field, "has at most 128 printable characters"));
+            }
+        }
+        faults
+    }
+}
+
+/// The update is on its way to the members' shares.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct Updated {
+    /// `ok`.
+    status: &'static str,
+    message: &'static str,
+    /// What the account may do now.
+    mode: String,
+}
+
+/// Takes an account's figures.
+#[utoipa::path(post, path = "/api/account/update", tag = "terminal", request_body = Update, responses(
+    (status = 200, body = Updated), (status = 400, body = Problem), (status = 401, body = Problem),
+    (status = 403, body = Problem), (status = 413, body = Problem), (status = 422, body = Problem),
+    (status = 503, body = Problem)))]
+pub(crate) async fn update(
+    State(dispatcher): State<Arc<Dispatcher>>,
+    caller: Caller,
+    RequestId(request_id): RequestId,
+    Json(update): Json<Update>,
+) -> Result<axum::Json<Updated>, Error> {
+    let account = terminal_account(&caller)?.clone();
+    let faults = update.faults();
+    if !faults.is_empty() {
+        return Err(Error::Invalid(faults));
+    }
+    let received_at = dispatcher.clock.now();
+    let envelope = Envelope {
+        message_id: Uuid::now_v7(),
+        kind: AccountUpdated::TYPE.to_owned(),
+        occurred_at: received_at,
+        request_id: request_id.to_string(),
+        traceparent: None,
+        body: AccountUpdated {
+            account,
+            received_at,
+            terminal: update.terminal,
+            balance: update.balance,
+            equity: update.equity,
+            margin: update.margin,
+            free_margin: update.free_margin,
+            profit: update.profit,
+            login: update.login,
+            currency: update.currency,
+            credit: update.credit,
+            net_deposits: update.net_deposits,
+            session: update.session,
+            seq: update.seq,
+            age_ms: update.age_ms,
+            open_positions: update.open_positions,
+            connected: update.connected,
+            trade_allowed: update.trade_allowed,
+            tick_age_ms: update.tick_age_ms,
+        },
+    };
+    dispatcher.publisher.publish(&envelope).await.map_err(Error::Publish)?;
+    let mode = account::store_report(&mut *dispatcher.pool.acquire().await?, &envelope.body).await?;
+    metrics::gauge!("pipeline_terminal_last_update_timestamp_seconds", "account" => envelope.body.account.to_string())
+        .set(seconds(received_at));
+    Ok(axum::Json(Updated { status: "ok", message: "account figures accepted", mode }))
+}
