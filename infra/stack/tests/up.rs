@@ -22,8 +22,8 @@ use stack::sandbox::Sandbox;
 const READY: Duration = Duration::from_mins(1);
 /// The main job after that.
 const DONE: Duration = Duration::from_mins(1);
-/// Told to end, it ends its servers too.
-const ENDED: Duration = Duration::from_secs(15);
+/// Told to end, it ends its servers too; one that does not end in order is killed after 30 s.
+const ENDED: Duration = Duration::from_secs(45);
 
 /// `stack up` on this test's folder and a free port, with these arguments more.
 fn up(scratch: &Scratch, more: &[&str]) -> Program {

@@ -16,6 +16,8 @@ use super::ServersError;
 
 /// How often a condition that nothing announces is looked at.
 pub(super) const POLL: Duration = Duration::from_millis(20);
+/// A virtual machine that has just been started loses a signal without a trace, so that it is signalled again.
+const SIGNAL_AGAIN: Duration = Duration::from_millis(500);
 /// Longest wait for a killed process to be gone.
 const KILL_DEADLINE: Duration = Duration::from_secs(10);
 
@@ -97,13 +99,16 @@ impl Process {
     }
 }
 
-/// Signals the processes and waits until none is left; kills those that outlive the deadline.
+/// Signals the processes, again and again, and waits until none is left; kills those that outlive the deadline.
 pub(super) async fn end(processes: &[Process], signal: Signal, deadline: Duration) -> Result<(), ServersError> {
-    for process in processes {
-        process.signal(signal)?;
-    }
-    if gone(processes, deadline).await {
-        return Ok(());
+    let end = Instant::now() + deadline;
+    while Instant::now() < end {
+        for process in processes {
+            process.signal(signal)?;
+        }
+        if gone(processes, SIGNAL_AGAIN.min(end - Instant::now())).await {
+            return Ok(());
+        }
     }
     for process in processes {
         tracing::warn!(process.id, process.name, deadline_s = deadline.as_secs(), "did not end in time; killing it");
