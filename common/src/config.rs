@@ -41,6 +41,14 @@ pub fn address(name: &'static str, default: &str) -> Result<SocketAddr, ConfigEr
     text.parse().map_err(|_| ConfigError::Bad(name, format!("{text:?} is not an address like 127.0.0.1:8000")))
 }
 
+/// A time in whole seconds, from 0 to a day.
+pub fn seconds(name: &'static str, default: i64) -> Result<time::Duration, ConfigError> {
+    let Some(text) = optional(name)? else { return Ok(time::Duration::seconds(default)) };
+    let seconds = text.parse().ok().filter(|seconds| (0..=86_400).contains(seconds));
+    let bad = || ConfigError::Bad(name, format!("{text:?} is not a number of seconds from 0 to 86400"));
+    seconds.map(time::Duration::seconds).ok_or_else(bad)
+}
+
 /// Where a service finds its neighbours and listens. `Debug` shows no secret.
 #[derive(Clone)]
 pub struct Settings {
@@ -54,6 +62,8 @@ pub struct Settings {
     pub http_addr: SocketAddr,
     /// The metrics, apart from the API.
     pub metrics_addr: SocketAddr,
+    /// How old an account's last report may be for members' money to be priced by it, where nothing is open.
+    pub price_fresh: time::Duration,
     /// Keys that work at once, also while PostgreSQL is down.
     pub keys: Vec<ApiKey>,
 }
@@ -70,7 +80,8 @@ impl std::fmt::Debug for Settings {
 }
 
 impl Settings {
-    /// Reads `DATABASE_URL`, `AMQP_URL`, `AMQP_PREFIX`, `HTTP_ADDR`, `METRICS_ADDR` and the three keys.
+    /// Reads `DATABASE_URL`, `AMQP_URL`, `AMQP_PREFIX`, `HTTP_ADDR`, `METRICS_ADDR`, `PRICE_FRESH_SECONDS` and the
+    /// three keys.
     pub fn from_env() -> Result<Self, ConfigError> {
         Ok(Self {
             database_url: required("DATABASE_URL", "postgres://user:password@host:5432/database")?,
@@ -78,6 +89,7 @@ impl Settings {
             amqp_prefix: optional("AMQP_PREFIX")?.unwrap_or_default(),
             http_addr: address("HTTP_ADDR", "127.0.0.1:8000")?,
             metrics_addr: address("METRICS_ADDR", "127.0.0.1:9000")?,
+            price_fresh: seconds("PRICE_FRESH_SECONDS", 60)?,
             keys: keys_from_env()?,
         })
     }

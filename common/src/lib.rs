@@ -2,6 +2,7 @@
 //!
 //! Invariant: nothing here knows a service.
 
+pub mod audit;
 pub mod auth;
 pub mod clock;
 pub mod config;

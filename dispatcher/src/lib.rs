@@ -23,6 +23,9 @@ mod store;
 mod sweep;
 mod wake;
 
+/// The service, and its chain in the audit log.
+const NAME: &str = "dispatcher";
+
 /// What the tasks share.
 struct Dispatcher {
     clock: Clock,
@@ -48,7 +51,7 @@ pub fn start(settings: &Settings, clock: &Clock, lifecycle: &Lifecycle) -> Resul
     let stream = |name| Stream::new(&settings.amqp_prefix, name);
     let (publishing, consuming, database_ready) = (Ready::default(), Ready::default(), Ready::default());
     let keys = KeyRing::new(&settings.keys, clock.clone());
-    let pool = common::database::pool(&settings.database_url, "dispatcher")?;
+    let pool = common::database::pool(&settings.database_url, NAME)?;
     let publisher = Publisher::start(settings.amqp_url.clone(), stream(ACCOUNT_UPDATES), publishing.clone(), lifecycle);
     let dispatcher = Arc::new(Dispatcher {
         clock: clock.clone(),
@@ -61,10 +64,10 @@ pub fn start(settings: &Settings, clock: &Clock, lifecycle: &Lifecycle) -> Resul
         stop: lifecycle.stop().clone(),
     });
     let consumer = Consumer { url: settings.amqp_url.clone(), stream: stream(SIGNALS), ready: consuming.clone() };
-    lifecycle.spawn("dispatcher", work(dispatcher.clone(), settings.clone(), consumer, lifecycle.clone()));
+    lifecycle.spawn(NAME, work(dispatcher.clone(), settings.clone(), consumer, lifecycle.clone()));
     lifecycle.spawn("keys", common::database::follow_keys(pool, keys.clone(), lifecycle.stop().clone()));
     let routes = http::routes(Api { dispatcher, keys });
-    Ok(Part { name: "dispatcher", routes, ready: vec![publishing, consuming, database_ready] })
+    Ok(Part { name: NAME, routes, ready: vec![publishing, consuming, database_ready] })
 }
 
 /// Prepares the database, then consumes, sweeps and listens until told to stop.
@@ -76,7 +79,7 @@ async fn work(dispatcher: Arc<Dispatcher>, settings: Settings, consumer: Consume
     let prepare = || async {
         let mut transaction = dispatcher.pool.begin().await?;
         store::intake::raise_sequence(&mut transaction, dispatcher.clock.now()).await?;
-        store::account::register_keys(&mut transaction, &settings.keys).await?;
+        store::account::register_keys(&mut transaction, &settings.keys, dispatcher.clock.now()).await?;
         transaction.commit().await
     };
     if common::retry::until_ok("database preparation", &stop, prepare).await.is_none() {

@@ -8,7 +8,8 @@ use common::message::{AccountUpdated, Envelope};
 use common::queue::Batch;
 
 use crate::Distributor;
-use crate::store::{self, state};
+use crate::store::state::{self, Taken};
+use crate::store::{Pools, movement};
 
 /// Applies a batch. Called again with the same batch if that fails; changes nothing then.
 pub(crate) async fn apply(distributor: Arc<Distributor>, batch: Batch) -> Result<(), sqlx::Error> {
@@ -47,27 +48,37 @@ async fn apply_all(distributor: &Distributor, batch: &[Vec<u8>]) -> Result<(), s
             Err(error) => unreadable.push((body, error.to_string())),
         }
     }
-    let now = distributor.clock.now();
-    let mut outcomes = Vec::with_capacity(batch.len());
+    let accounts: Vec<String> = by_account.keys().cloned().collect();
+    let mut taken = Vec::with_capacity(batch.len());
     let mut transaction = distributor.pool.begin().await?;
+    let mut pools = Pools::lock(&mut transaction, &accounts).await?;
+    // Only now: later versions of a pool are never earlier.
+    let now = distributor.clock.now();
+    state::recall_sessions(&mut transaction, &mut pools, &by_account).await?;
+    let mut pending = movement::pending(&mut transaction, &accounts).await?;
     for (account, envelopes) in &by_account {
-        let mut pool = store::lock_pool(&mut transaction, account).await?;
+        let pool = pools.of(account)?;
         for envelope in envelopes {
-            let outcome = state::apply(&mut transaction, &mut pool, envelope, now).await?;
-            outcomes.push((account, outcome, envelope.body.received_at));
+            let report = state::apply(pool, envelope)?;
+            if let Some(waiting) = pending.get_mut(account).filter(|_| report.version.is_some()) {
+                movement::price(&mut transaction, pool, waiting, envelope.body.received_at, now).await?;
+            }
+            taken.push(report);
         }
-        store::write_pool(&mut transaction, &pool).await?;
     }
+    state::record(&mut transaction, &taken, now).await?;
     for (body, reason) in &unreadable {
         state::dead_letter(&mut transaction, body, reason, now).await?;
     }
+    pools.write(&mut transaction, now).await?;
     transaction.commit().await?;
     distributor.outdated.notify_one();
-    for (account, outcome, received_at) in outcomes {
-        metrics::counter!("pipeline_account_updates_total", "outcome" => outcome).increment(1);
-        let age = (distributor.clock.now() - received_at).as_seconds_f64();
+    for Taken { envelope, outcome, .. } in &taken {
+        metrics::counter!("pipeline_account_updates_total", "outcome" => *outcome).increment(1);
+        let age = (distributor.clock.now() - envelope.body.received_at).as_seconds_f64();
         metrics::histogram!("pipeline_account_update_apply_seconds").record(age.max(0.0));
-        if outcome == "another_account" || outcome == "out_of_bounds" {
+        if *outcome == "another_account" || *outcome == "out_of_bounds" {
+            let account = envelope.body.account.as_str();
             tracing::error!(account, outcome, "an account report does not belong to this pool: kept, not applied");
         }
     }

@@ -2,9 +2,11 @@
 
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
+use common::domain::Cents;
 use common::error::{FieldError, Problem};
 
 use crate::pool::PoolError;
+use crate::store::movement::Refusal;
 
 /// Everything its endpoints refuse.
 #[derive(Debug)]
@@ -19,10 +21,32 @@ pub(crate) enum Error {
     UserExists(String),
     /// The idempotency key stood for another movement.
     KeyReused,
-    /// The pool can't take the money.
+    /// The state does not allow it.
+    Conflict(&'static str, String),
+    /// The pool can't take or give the money.
     Pool(PoolError),
+    /// So many cents can be withdrawn.
+    Above(i64),
+    /// A fault of our own; logged, not told.
+    Internal(String),
     /// The database is away or slow.
     Database(sqlx::Error),
+}
+
+impl Error {
+    pub(crate) fn internal(error: impl std::fmt::Display) -> Self {
+        Self::Internal(error.to_string())
+    }
+}
+
+impl From<Refusal> for Error {
+    fn from(refusal: Refusal) -> Self {
+        match refusal {
+            Refusal::Pool(error) => Self::Pool(error),
+            Refusal::Above(available) => Self::Above(available),
+            Refusal::Database(error) => Self::Database(error),
+        }
+    }
 }
 
 impl From<Problem> for Error {
@@ -65,8 +89,20 @@ impl IntoResponse for Error {
                     PoolError::OutOfRange => "pool_out_of_range",
                     PoolError::TooLarge => "amount_too_large",
                     PoolError::TooSmall => "amount_too_small",
+                    PoolError::AboveValue => "above_value",
+                    PoolError::NotWipedOut => "not_wiped_out",
                 };
                 Problem::new(StatusCode::CONFLICT, code, error.to_string())
+            }
+            Self::Above(available) => Problem::new(
+                StatusCode::CONFLICT,
+                "above_value",
+                format!("at most {} can be withdrawn now", Cents(available).decimal()),
+            ),
+            Self::Conflict(code, detail) => Problem::new(StatusCode::CONFLICT, code, detail),
+            Self::Internal(error) => {
+                tracing::error!(error, "a request failed here");
+                Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "a fault of the service; it is logged")
             }
             Self::Database(error) => common::database::problem(&error),
         }

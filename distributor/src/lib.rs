@@ -13,6 +13,7 @@ use common::service::{Lifecycle, Part, Ready};
 use common::topology::{ACCOUNT_UPDATES, Stream};
 use sqlx::PgPool;
 
+pub mod books;
 mod consumer;
 mod error;
 mod http;
@@ -21,11 +22,16 @@ pub mod report;
 mod store;
 mod valuation;
 
+/// The service, and its chain in the audit log.
+const NAME: &str = "distributor";
+
 /// What the tasks share.
 struct Distributor {
     clock: Clock,
     pool: PgPool,
     database_ready: Ready,
+    /// How old a report may be for a price to be taken from it, where nothing is open.
+    price_fresh: time::Duration,
     /// Fires when a pool moved.
     outdated: tokio::sync::Notify,
 }
@@ -40,20 +46,21 @@ struct Api {
 /// Starts the service's tasks. Its endpoints answer 503 until the database is there.
 pub fn start(settings: &Settings, clock: &Clock, lifecycle: &Lifecycle) -> Result<Part, ConfigError> {
     let (consuming, database_ready) = (Ready::default(), Ready::default());
-    let pool = common::database::pool(&settings.database_url, "distributor")?;
+    let pool = common::database::pool(&settings.database_url, NAME)?;
     let keys = KeyRing::new(&settings.keys, clock.clone());
     let distributor = Arc::new(Distributor {
         clock: clock.clone(),
         pool: pool.clone(),
         database_ready: database_ready.clone(),
+        price_fresh: settings.price_fresh,
         outdated: tokio::sync::Notify::new(),
     });
     let stream = Stream::new(&settings.amqp_prefix, ACCOUNT_UPDATES);
     let consumer = Consumer { url: settings.amqp_url.clone(), stream, ready: consuming.clone() };
-    lifecycle.spawn("distributor", work(distributor.clone(), consumer, lifecycle.clone()));
+    lifecycle.spawn(NAME, work(distributor.clone(), consumer, lifecycle.clone()));
     lifecycle.spawn("keys", common::database::follow_keys(pool, keys.clone(), lifecycle.stop().clone()));
     let routes = http::routes(Api { distributor, keys });
-    Ok(Part { name: "distributor", routes, ready: vec![consuming, database_ready] })
+    Ok(Part { name: NAME, routes, ready: vec![consuming, database_ready] })
 }
 
 /// Prepares the database, then consumes and values until told to stop.
@@ -63,5 +70,6 @@ async fn work(distributor: Arc<Distributor>, consumer: Consumer, lifecycle: Life
         return;
     }
     lifecycle.spawn("valuation", valuation::run(distributor.clone(), stop.clone()));
+    lifecycle.spawn("books", books::run(distributor.clone(), stop.clone()));
     consumer.run(stop, |batch| consumer::apply(distributor.clone(), batch)).await;
 }

@@ -2,10 +2,11 @@
 //!
 //! A pool has equity E, in minor units of its currency (cents), and units U. A member with u units has `u·E/U`.
 //! A deposit of `a` mints `floor(a·U/E)` units, so nobody else's value changes by it: a newcomer takes no part in
-//! profit made before he came. An account's profit arrives as a *level* P, never as a flow: only its change since
+//! profit made before he came. A withdrawal burns units, rounded up. An account's profit arrives as a *level* P, never as a flow: only its change since
 //! the last level moves E, so that repeated, lost or merged reports can't corrupt anything.
 //!
-//! Invariant: E changes only by deposits and by changes of P, and the members' cents always add up to E.
+//! Invariant: E changes only by deposits, withdrawals and changes of P; nobody else loses by a deposit or withdrawal, and
+//! what rounding leaves stays with those who stay; without units there is no equity.
 
 /// Units of the first cent.
 pub const UNITS_PER_CENT: i128 = 100_000_000;
@@ -61,6 +62,30 @@ pub enum PoolError {
     /// The amount buys less than one unit, or is not above zero.
     #[error("the amount is too small")]
     TooSmall,
+    /// There is less to withdraw than was asked for.
+    #[error("the amount is above what can be withdrawn")]
+    AboveValue,
+    /// Only a pool whose members' money is lost can be closed.
+    #[error("the pool has equity, or no members: there is nothing to close")]
+    NotWipedOut,
+}
+
+/// How much a member takes out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ask {
+    /// So many cents.
+    Amount(i128),
+    /// Whatever his units are worth.
+    All,
+}
+
+/// What a withdrawal pays, and the units it burns.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Withdrawal {
+    /// In cents.
+    pub paid: i128,
+    /// At most what the member held.
+    pub burned: i128,
 }
 
 /// What a level did to a pool.
@@ -102,6 +127,37 @@ impl Pool {
         Ok(minted)
     }
 
+    /// Burns units of a member who holds so many, rounded against him. Who takes all whole cents gives up the rest of a
+    /// cent with them: his units end.
+    pub fn withdraw(&mut self, held: i128, ask: Ask) -> Result<Withdrawal, PoolError> {
+        if self.units > 0 && self.equity <= 0 {
+            return Err(PoolError::WipedOut);
+        }
+        let value = self.value(held);
+        let paid = match ask {
+            Ask::Amount(amount) if amount <= 0 => return Err(PoolError::TooSmall),
+            Ask::Amount(amount) => amount,
+            Ask::All => value,
+        };
+        if held <= 0 || paid > value {
+            return Err(PoolError::AboveValue);
+        }
+        // All are positive, so this is the ceiling.
+        let burned = if paid == value { held } else { (paid * self.units + self.equity - 1) / self.equity };
+        self.units -= burned;
+        self.equity -= paid;
+        Ok(Withdrawal { paid, burned })
+    }
+
+    /// Voids the units of a pool whose money is lost, so that the next deposit starts afresh. Returns its deficit.
+    pub fn close(&mut self) -> Result<i128, PoolError> {
+        if self.units == 0 || self.equity > 0 {
+            return Err(PoolError::NotWipedOut);
+        }
+        self.units = 0;
+        Ok(-std::mem::take(&mut self.equity))
+    }
+
     /// Takes a level of profit over.
     pub fn apply(&mut self, level: Level) -> Result<Change, PoolError> {
         if level.profit.abs() > CENTS_MAX {
@@ -128,6 +184,11 @@ impl Pool {
     pub fn value(&self, units: i128) -> i128 {
         if self.units == 0 || self.equity <= 0 { 0 } else { units * self.equity / self.units }
     }
+}
+
+/// What is left of an investment once so many of the units held are burned.
+pub fn remaining_investment(investment: i128, held: i128, burned: i128) -> i128 {
+    if held == 0 { 0 } else { investment * (held - burned) / held }
 }
 
 #[cfg(test)]

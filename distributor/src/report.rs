@@ -1,5 +1,7 @@
 //! Which reports of an account count, and which level of profit they give. Pure.
 
+use std::collections::BTreeSet;
+
 use common::domain::{Cents, Invalid};
 use common::message::AccountUpdated;
 use rust_decimal::Decimal;
@@ -75,17 +77,33 @@ pub struct Last {
     pub session: Option<String>,
     /// The last number in that run.
     pub seq: Option<i64>,
-    /// Runs that ended.
-    pub ended_sessions: Vec<String>,
+    /// Runs that ended, of those that may still be heard of.
+    pub ended_sessions: BTreeSet<String>,
+    /// Runs that ended with reports taken over just now.
+    pub newly_ended: BTreeSet<String>,
 }
 
-/// How many ended runs are remembered.
-pub const ENDED_SESSIONS_MAX: usize = 100;
+impl Last {
+    /// Takes over a report that counts.
+    pub fn take_over(&mut self, update: &AccountUpdated, figures: Figures) {
+        if self.session != update.session {
+            self.newly_ended.extend(self.session.take());
+        }
+        self.session.clone_from(&update.session);
+        self.seq = update.seq;
+        self.state_at = Some(update.received_at);
+        self.figures = Some(figures);
+        self.definition = Some(figures.level().definition);
+        self.login = update.login.or(self.login);
+        self.currency = update.currency.clone().or(self.currency.take());
+    }
+}
 
 /// Why a report is kept but changes nothing; none: it counts.
 pub fn reason_to_ignore(last: &Last, update: &AccountUpdated, figures: &Figures) -> Option<&'static str> {
     let same_session = update.session.is_some() && update.session == last.session;
-    if update.session.as_ref().is_some_and(|session| last.ended_sessions.contains(session)) {
+    let ended = |session| last.ended_sessions.contains(session) || last.newly_ended.contains(session);
+    if update.session.as_ref().is_some_and(ended) {
         return Some("superseded_session");
     }
     if same_session && update.seq.is_some() && update.seq <= last.seq {
@@ -156,7 +174,8 @@ mod tests {
             currency: update.currency.clone(),
             session: update.session.clone(),
             seq: update.seq,
-            ended_sessions: vec!["old".into()],
+            ended_sessions: ["old".into()].into(),
+            newly_ended: BTreeSet::new(),
         }
     }
 

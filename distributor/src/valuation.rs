@@ -1,8 +1,9 @@
-//! Writes members' values after the pools moved: the latest level wins, and it takes a tenth of the time at most.
+//! Values members' parts after the pools moved: the latest level wins, and it takes a tenth of the time at most.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use common::domain::Cents;
 use tokio_util::sync::CancellationToken;
 
 use crate::Distributor;
@@ -50,8 +51,21 @@ async fn once(distributor: &Distributor, partitions: &mut Option<Instant>) -> Re
     }
     for account in valuation::outdated(&mut db).await? {
         let started = Instant::now();
-        valuation::run(&mut db, &account, distributor.clock.now()).await?;
+        let valuation = valuation::compute(&mut db, &account, distributor.clock.now()).await?;
+        valuation::store(&mut db, &account, &valuation, distributor.clock.now()).await?;
         metrics::histogram!("pipeline_valuation_seconds").record(started.elapsed());
+        if valuation.imbalance != 0 {
+            tracing::error!(account, cents = valuation.imbalance, "the members' units are not the pool's");
+        }
+        let gauge = |name: &'static str, cents: i64| {
+            let money = f64::try_from(Cents(cents).decimal()).unwrap_or_default();
+            metrics::gauge!(name, "account" => account.clone()).set(money);
+        };
+        gauge("pipeline_pool_imbalance", valuation.imbalance);
+        gauge("pipeline_pool_equity", valuation.equity());
+        if let Some(unreconciled) = valuation.unreconciled {
+            gauge("pipeline_unreconciled", unreconciled);
+        }
     }
     Ok(())
 }

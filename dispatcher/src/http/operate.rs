@@ -3,12 +3,14 @@
 use std::sync::Arc;
 
 use axum::extract::State;
+use common::audit::{self, Entry};
 use common::auth::Scope;
 use common::domain::{AccountName, Mode, Volume, decimal};
 use common::error::{FieldError, Problem};
 use common::http::{Caller, Json, Path, Query, RequestId};
 use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 use time::OffsetDateTime;
 use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
@@ -82,6 +84,7 @@ pub(crate) struct Resolution {
 pub(crate) async fn resolve(
     State(dispatcher): State<Arc<Dispatcher>>,
     caller: Caller,
+    RequestId(request_id): RequestId,
     Path(id): Path<String>,
     Json(resolution): Json<Resolution>,
 ) -> Result<axum::Json<Decided>, Error> {
@@ -107,6 +110,9 @@ pub(crate) async fn resolve(
     let message = format!("{principal}: {}", resolution.message.as_deref().unwrap_or("no reason given"));
     let code = if state == "expired" { life::expired().code } else { "resolved" };
     operate::set_state(&mut transaction, signal.signal_id, state, Some(code), Some(&message), now).await?;
+    let details = json!({"signal_id": signal.signal_id, "outcome": resolution.outcome, "message": resolution.message});
+    let entry = Entry { at: now, event: "control.resolved", principal, request_id: &request_id, details };
+    audit::append(&mut transaction, crate::NAME, &[entry]).await?;
     commit(&dispatcher, transaction, signal.account).await?;
     if state != "pending" {
         metrics::counter!("pipeline_signals_ended_total", "state" => state).increment(1);
@@ -193,6 +199,9 @@ pub(crate) async fn set_control(
         rejected = operate::reject_openings(&mut transaction, &account, reason.code, &reason.message, now).await?;
     }
     let row = account::control(&mut transaction, &account).await?;
+    let details = json!({"account": account, "mode": mode.as_str(), "reason": set.reason});
+    let entry = Entry { at: now, event: "control.mode", principal, request_id: &request_id, details };
+    audit::append(&mut transaction, crate::NAME, &[entry]).await?;
     commit(&dispatcher, transaction, account.clone()).await?;
     metrics::counter!("pipeline_signals_ended_total", "state" => "rejected").increment(rejected);
     tracing::info!(account, rejected, mode = mode.as_str(), principal, request.id = %request_id, "mode changed");
@@ -267,7 +276,11 @@ pub(crate) async fn set_risk(
     };
     let rules = life::Rules { volume_max, default_volume, signal_ttl_seconds: risk.signal_ttl_seconds, ..rules };
     account::set_rules(&mut transaction, &account, &rules).await?;
+    let details = json!({"account": account, "risk": Risk::from(&rules)});
+    let (now, request_id) = (dispatcher.clock.now(), &*request_id);
+    let entry = Entry { at: now, event: "control.risk", principal, request_id, details };
+    audit::append(&mut transaction, crate::NAME, &[entry]).await?;
     commit(&dispatcher, transaction, account.clone()).await?;
-    tracing::info!(account, principal, request.id = %request_id, "limits changed");
+    tracing::info!(account, principal, request.id = request_id, "limits changed");
     Ok(axum::Json(Risk::from(&rules)))
 }

@@ -2,9 +2,11 @@
 
 use std::collections::HashMap;
 
+use common::audit::{self, Entry};
 use common::auth::ApiKey;
 use common::domain::{AccountName, UserId, Volume};
 use common::message::AccountUpdated;
+use serde_json::json;
 use sqlx::PgConnection;
 use time::OffsetDateTime;
 
@@ -138,7 +140,12 @@ pub(crate) async fn set_mode(
 }
 
 /// Stores keys, and makes the accounts that terminals' keys are bound to.
-pub(crate) async fn register_keys(db: &mut PgConnection, keys: &[ApiKey]) -> Result<(), sqlx::Error> {
+pub(crate) async fn register_keys(
+    db: &mut PgConnection,
+    keys: &[ApiKey],
+    now: OffsetDateTime,
+) -> Result<(), sqlx::Error> {
+    let mut entries = Vec::new();
     for key in keys {
         let identity = &key.identity;
         let account = identity.account.as_ref().map(AccountName::as_str);
@@ -148,7 +155,7 @@ pub(crate) async fn register_keys(db: &mut PgConnection, keys: &[ApiKey]) -> Res
                 .execute(&mut *db)
                 .await?;
         }
-        sqlx::query!(
+        let stored = sqlx::query!(
             "insert into api_keys (key_id, principal, secret_sha256, scopes, account, user_id)
              values ($1, $2, $3, $4, $5, $6) on conflict (key_id) do nothing",
             identity.key_id,
@@ -160,8 +167,14 @@ pub(crate) async fn register_keys(db: &mut PgConnection, keys: &[ApiKey]) -> Res
         )
         .execute(&mut *db)
         .await?;
+        if stored.rows_affected() == 1 {
+            let details = json!({"key_id": identity.key_id, "scopes": scopes, "account": account,
+                "user_id": identity.user.as_ref().map(UserId::as_str)});
+            let principal = &identity.principal;
+            entries.push(Entry { at: now, event: "key.created", principal, request_id: "environment", details });
+        }
     }
-    Ok(())
+    audit::append(db, crate::NAME, &entries).await
 }
 
 /// Remembers that an installation of the terminal asked for work.

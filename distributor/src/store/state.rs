@@ -1,97 +1,130 @@
 //! Account reports into the pool.
 
+use std::collections::BTreeMap;
+
 use common::message::{AccountUpdated, Envelope};
+use rust_decimal::Decimal;
 use sqlx::PgConnection;
 use time::OffsetDateTime;
+use uuid::Uuid;
 
-use super::{HistoryRow, PoolState, append_history, movement};
+use super::pools::Done;
+use super::{PoolState, Pools};
 use crate::pool::Change;
-use crate::report::{ENDED_SESSIONS_MAX, Figures, reason_to_ignore};
+use crate::report::{Figures, reason_to_ignore};
 
-/// Takes one report over into a pool whose row the caller holds; the outcome's name.
-pub(crate) async fn apply(
-    db: &mut PgConnection,
-    state: &mut PoolState,
-    envelope: &Envelope<AccountUpdated>,
-    now: OffsetDateTime,
-) -> Result<&'static str, sqlx::Error> {
-    let update = &envelope.body;
-    let outcome = match Figures::of(update) {
-        Err(_) => "out_of_bounds",
-        Ok(figures) => match reason_to_ignore(&state.last, update, &figures) {
-            Some(reason) => reason,
-            None => take_over(db, state, update, figures, now).await?,
-        },
-    };
-    record(db, envelope, outcome, now).await?;
-    Ok(outcome)
+/// A report with what became of it.
+pub(crate) struct Taken<'a> {
+    pub(crate) envelope: &'a Envelope<AccountUpdated>,
+    /// `applied`, or why it was not.
+    pub(crate) outcome: &'static str,
+    /// The pool's version after it, where it was applied.
+    pub(crate) version: Option<i64>,
 }
 
-async fn take_over(
-    db: &mut PgConnection,
+/// Takes one report over into a pool.
+pub(crate) fn apply<'a>(
     state: &mut PoolState,
-    update: &AccountUpdated,
-    figures: Figures,
-    now: OffsetDateTime,
-) -> Result<&'static str, sqlx::Error> {
-    let before = state.pool.profit;
-    let Ok(change) = state.pool.apply(figures.level()) else { return Ok("out_of_bounds") };
-    let last = &mut state.last;
-    if last.session.is_some() && last.session != update.session {
-        last.ended_sessions.extend(last.session.take());
-        let excess = last.ended_sessions.len().saturating_sub(ENDED_SESSIONS_MAX);
-        last.ended_sessions.drain(..excess);
+    envelope: &'a Envelope<AccountUpdated>,
+) -> Result<Taken<'a>, sqlx::Error> {
+    let update = &envelope.body;
+    let ignored = |outcome| Ok(Taken { envelope, outcome, version: None });
+    let Ok(figures) = Figures::of(update) else { return ignored("out_of_bounds") };
+    if let Some(reason) = reason_to_ignore(&state.last, update, &figures) {
+        return ignored(reason);
     }
-    last.session.clone_from(&update.session);
-    last.seq = update.seq;
-    last.state_at = Some(update.received_at);
-    last.figures = Some(figures);
-    last.definition = state.pool.definition;
-    last.login = update.login.or(last.login);
-    last.currency = update.currency.clone().or(last.currency.take());
-    let (kind, amount) = match change {
-        Change::Base => ("base", 0),
-        Change::Moved(amount) => ("update", amount),
+    let before = state.pool.profit;
+    let Ok(change) = state.pool.apply(figures.level()) else { return ignored("out_of_bounds") };
+    state.last.take_over(update, figures);
+    state.touch();
+    let done = match change {
+        Change::Base => Done::new("base", 0),
+        Change::Moved(amount) => Done::new("update", amount),
     };
     // A level that moves nothing is in account_state; the history of the pool has its changes.
-    if amount != 0 || state.pool.profit != before {
-        let row = HistoryRow { kind, movement: None, amount, units_delta: 0, at: now };
-        append_history(db, state, row).await?;
+    if done.amount != 0 || state.pool.profit != before {
+        state.note(&done)?;
     }
-    movement::price_pending(db, state, update.received_at, now).await?;
-    Ok("applied")
+    Ok(Taken { envelope, outcome: "applied", version: Some(state.version) })
 }
 
-/// Keeps the report; a repetition is there already.
-async fn record(
+/// Makes known to the pools which of these reports' sessions ended before.
+pub(crate) async fn recall_sessions(
     db: &mut PgConnection,
-    envelope: &Envelope<AccountUpdated>,
-    outcome: &str,
-    now: OffsetDateTime,
+    pools: &mut Pools,
+    updates: &BTreeMap<String, Vec<Envelope<AccountUpdated>>>,
 ) -> Result<(), sqlx::Error> {
-    let update = &envelope.body;
+    let (mut accounts, mut sessions) = (Vec::new(), Vec::new());
+    for state in pools.iter_mut() {
+        for envelope in updates.get(&state.account).into_iter().flatten() {
+            if envelope.body.session.is_some() && envelope.body.session != state.last.session {
+                accounts.push(state.account.clone());
+                sessions.extend(envelope.body.session.clone());
+            }
+        }
+    }
+    if sessions.is_empty() {
+        return Ok(());
+    }
+    let ended = sqlx::query!(
+        r#"select e.account, e.session from ended_sessions e
+           join (select distinct * from unnest($1::text[], $2::text[])) as asked (account, session)
+           using (account, session)"#,
+        &accounts,
+        &sessions
+    )
+    .fetch_all(db)
+    .await?;
+    for row in ended {
+        pools.of(&row.account)?.last.ended_sessions.insert(row.session);
+    }
+    Ok(())
+}
+
+/// Keeps the reports; a repetition is there already.
+pub(crate) async fn record(db: &mut PgConnection, taken: &[Taken<'_>], now: OffsetDateTime) -> Result<(), sqlx::Error> {
+    if taken.is_empty() {
+        return Ok(());
+    }
+    let figure = |figure: fn(&AccountUpdated) -> Decimal| -> Vec<Decimal> {
+        taken.iter().map(|taken| figure(&taken.envelope.body)).collect()
+    };
+    let given = |figure: fn(&AccountUpdated) -> Option<Decimal>| -> Vec<Option<Decimal>> {
+        taken.iter().map(|taken| figure(&taken.envelope.body)).collect()
+    };
+    let text = |text: fn(&AccountUpdated) -> Option<String>| -> Vec<Option<String>> {
+        taken.iter().map(|taken| text(&taken.envelope.body)).collect()
+    };
+    let number = |number: fn(&AccountUpdated) -> Option<i64>| -> Vec<Option<i64>> {
+        taken.iter().map(|taken| number(&taken.envelope.body)).collect()
+    };
+    let connected: Vec<Option<bool>> = taken.iter().map(|taken| taken.envelope.body.connected).collect();
+    let versions: Vec<Option<i64>> = taken.iter().map(|taken| taken.version).collect();
     sqlx::query!(
-        "insert into account_state (account, message_id, received_at, recorded_at, balance, equity, margin, free_margin,
-             profit, credit, net_deposits, login, currency, session, seq, connected, outcome)
-         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17)
+        "insert into account_state (recorded_at, account, message_id, received_at, balance, equity, margin, free_margin,
+             profit, credit, net_deposits, login, currency, session, seq, connected, outcome, version)
+         select $1, * from unnest($2::text[], $3::uuid[], $4::timestamptz[], $5::numeric[], $6::numeric[],
+             $7::numeric[], $8::numeric[], $9::numeric[], $10::numeric[], $11::numeric[], $12::bigint[], $13::text[],
+             $14::text[], $15::bigint[], $16::boolean[], $17::text[], $18::bigint[])
          on conflict (message_id, received_at) do nothing",
-        update.account.as_str(),
-        envelope.message_id,
-        update.received_at,
         now,
-        update.balance,
-        update.equity,
-        update.margin,
-        update.free_margin,
-        update.profit,
-        update.credit,
-        update.net_deposits,
-        update.login,
-        update.currency,
-        update.session,
-        update.seq,
-        update.connected,
-        outcome
+        &taken.iter().map(|taken| taken.envelope.body.account.to_string()).collect::<Vec<_>>(),
+        &taken.iter().map(|taken| taken.envelope.message_id).collect::<Vec<Uuid>>(),
+        &taken.iter().map(|taken| taken.envelope.body.received_at).collect::<Vec<_>>(),
+        &figure(|update| update.balance),
+        &figure(|update| update.equity),
+        &figure(|update| update.margin),
+        &figure(|update| update.free_margin),
+        &figure(|update| update.profit),
+        &given(|update| update.credit) as &[Option<Decimal>],
+        &given(|update| update.net_deposits) as &[Option<Decimal>],
+        &number(|update| update.login) as &[Option<i64>],
+        &text(|update| update.currency.clone()) as &[Option<String>],
+        &text(|update| update.session.clone()) as &[Option<String>],
+        &number(|update| update.seq) as &[Option<i64>],
+        &connected as &[Option<bool>],
+        &taken.iter().map(|taken| taken.outcome.to_owned()).collect::<Vec<_>>(),
+        &versions as &[Option<i64>]
     )
     .execute(db)
     .await

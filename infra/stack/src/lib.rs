@@ -3,6 +3,7 @@
 //! Invariant: nothing here decides about a signal or a cent; it starts the services, watches them, and compares.
 
 pub mod bench;
+pub mod books;
 pub mod client;
 pub mod market;
 pub mod platform;

@@ -7,7 +7,7 @@ use clap::{Parser, Subcommand};
 use common::clock::Clock;
 use common::config::Settings;
 use common::service::Lifecycle;
-use stack::{bench, platform, servers, terminal, up};
+use stack::{bench, books, platform, servers, terminal, up};
 
 /// A trading community's platform: signals in, orders at the broker, each member's profit to the cent.
 #[derive(Parser)]
@@ -25,6 +25,8 @@ enum Command {
     Serve,
     /// How fast it all is on this machine, on private servers, against what it must reach
     Bench(bench::Args),
+    /// The members' money, proved from the rows behind it
+    Books(books::Args),
     /// The simulated terminal alone, over HTTP
     Terminal(terminal::Args),
     /// A private PostgreSQL and RabbitMQ, until stopped
@@ -81,6 +83,7 @@ async fn run(command: Command) -> Result<ExitCode, Failure> {
             Ok(if lifecycle.finished().await { ExitCode::SUCCESS } else { ExitCode::FAILURE })
         }
         Command::Bench(args) => Ok(bench::main(args, stop).await?),
+        Command::Books(args) => Ok(books::main(args).await?),
         Command::Terminal(args) => {
             terminal::main(args, stop).await?;
             Ok(ExitCode::SUCCESS)

@@ -78,6 +78,7 @@ impl Sandbox {
             amqp_prefix: format!("{name}."),
             http_addr: any,
             metrics_addr: any,
+            price_fresh: time::Duration::seconds(60),
             keys: api_keys,
         };
         Ok(Self {

@@ -17,6 +17,7 @@ use common::config::{ConfigError, Settings, address, optional};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
+use crate::books::DATABASE;
 use crate::platform::{Keys, Platform, PlatformError, write_private};
 use crate::servers::{self, Servers, ServersError};
 use view::View;
@@ -127,7 +128,7 @@ pub async fn main(args: Args, stop: CancellationToken) -> Result<ExitCode, UpErr
             ));
         }
         servers::remove(&data).await?;
-        remove(&data, &[KEYS, URL, METRICS])?;
+        remove(&data, &[KEYS, URL, METRICS, DATABASE])?;
         let market = data.join("terminal");
         if market.exists() {
             std::fs::remove_dir_all(&market).map_err(|error| UpError::File(market, error))?;
@@ -135,7 +136,7 @@ pub async fn main(args: Args, stop: CancellationToken) -> Result<ExitCode, UpErr
     }
     // What a killed run left there; those of a run that goes on are not ours to remove.
     servers::check_free(&data)?;
-    remove(&data, &[URL, METRICS])?;
+    remove(&data, &[URL, METRICS, DATABASE])?;
     let backing = if let Some(named) = named {
         std::fs::create_dir_all(&data).map_err(|error| UpError::File(data.clone(), error))?;
         named
@@ -149,7 +150,7 @@ pub async fn main(args: Args, stop: CancellationToken) -> Result<ExitCode, UpErr
         }
     };
     let outcome = Box::pin(run(&args, &data, &backing, api, metrics, &stop)).await;
-    remove(&data, &[URL, METRICS])?;
+    remove(&data, &[URL, METRICS, DATABASE])?;
     if let Backing::Private(servers) = backing {
         servers.stop().await?;
     }
@@ -196,12 +197,13 @@ async fn run(
         amqp_prefix: optional("AMQP_PREFIX")?.unwrap_or_default(),
         http_addr: api.local_addr().map_err(PlatformError::Io)?,
         metrics_addr: metrics.local_addr().map_err(PlatformError::Io)?,
+        price_fresh: common::config::seconds("PRICE_FRESH_SECONDS", 60)?,
         keys: keys.api_keys()?,
     };
     let platform = Platform::start(&settings, &Clock::default(), api, metrics)?;
     let failed = platform.lifecycle.stop().clone();
     let outcome = tokio::select! {
-        outcome = serve(args, data, &platform, &keys, stop) => outcome,
+        outcome = serve(args, data, (&platform, database_url), &keys, stop) => outcome,
         () = stop.cancelled() => Ok(ExitCode::SUCCESS),
         () = failed.cancelled() => Err(UpError::Job("a service ended by itself; the log above says why".to_owned())),
     };
@@ -215,7 +217,7 @@ async fn run(
 async fn serve(
     args: &Args,
     data: &Path,
-    platform: &Platform,
+    (platform, database_url): (&Platform, &str),
     keys: &Keys,
     stop: &CancellationToken,
 ) -> Result<ExitCode, UpError> {
@@ -226,6 +228,7 @@ async fn serve(
     };
     let path = data.join(KEYS);
     keys.write(&path).map_err(|error| UpError::File(path.clone(), error))?;
+    write(DATABASE, database_url)?;
     write(METRICS, &platform.metrics)?;
     write(URL, &platform.url)?;
     let view = View::new();

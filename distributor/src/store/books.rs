@@ -1,0 +1,316 @@
+//! The books checked against themselves, in SQL: every balance is derived again from the rows behind it, with none of
+//! the pool's own code. Each check tells the first difference it finds.
+
+use sqlx::PgConnection;
+
+/// Two figures that should be the same.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Difference {
+    /// Where, such as an account with a version or a member.
+    pub place: String,
+    /// What the books give.
+    pub expected: String,
+    /// What is there.
+    pub found: String,
+}
+
+type Checked = Result<Option<Difference>, sqlx::Error>;
+
+/// Versions without a gap, each following from the one before by what was done.
+pub(crate) async fn versions(db: &mut PgConnection) -> Checked {
+    sqlx::query_as!(
+        Difference,
+        r#"with steps as (
+             select account, version, kind, profit, equity, units, paid_in, at,
+                    row_number() over w as place,
+                    coalesce(lag(equity) over w, 0) + amount as equity_expected,
+                    coalesce(lag(units) over w, 0) + units_delta as units_expected,
+                    coalesce(lag(paid_in) over w, 0)
+                        + case when kind in ('deposit', 'withdrawal') then amount else 0 end as paid_in_expected,
+                    case kind when 'update' then coalesce(lag(profit) over w, 0) + amount when 'base' then profit
+                        else coalesce(lag(profit) over w, 0) end as profit_expected,
+                    coalesce(lag(at) over w, at) as earliest
+             from pool_history window w as (partition by account order by version)
+           )
+           select format('account %s version %s (%s)', account, version, kind) as "place!",
+                  format('version %s, equity %s, units %s, profit %s, paid in %s, not before %s', place, equity_expected,
+                         units_expected, profit_expected, paid_in_expected, earliest) as "expected!",
+                  format('version %s, equity %s, units %s, profit %s, paid in %s, at %s', version, equity, units, profit,
+                         paid_in, at) as "found!"
+           from steps
+           where (version, equity, units, profit, paid_in)
+                 is distinct from (place, equity_expected, units_expected, profit_expected, paid_in_expected)
+              or at < earliest
+           order by account, version limit 1"#
+    )
+    .fetch_optional(db)
+    .await
+}
+
+/// Every movement priced as the pool was, rounded against the mover.
+pub(crate) async fn prices(db: &mut PgConnection) -> Checked {
+    sqlx::query_as!(
+        Difference,
+        r#"with steps as (
+             select account, version, kind, user_id, amount::numeric as amount, units_delta, investment_delta,
+                    coalesce(lag(equity) over w, 0)::numeric as equity, coalesce(lag(units) over w, 0) as units,
+                    count(*) filter (where kind = 'closed') over w as era
+             from pool_history window w as (partition by account order by version)
+           ), held as (
+             select *, sum(units_delta) over mine - units_delta as held,
+                    (sum(investment_delta) over mine - investment_delta)::numeric as invested
+             from steps where kind in ('deposit', 'withdrawal')
+             window mine as (partition by account, user_id, era order by version)
+           ), priced as (
+             select account, version, kind, units_delta, investment_delta::numeric, amount,
+                    case when kind = 'deposit' and units = 0 then amount * 100000000
+                         when kind = 'deposit' and equity > 0 then div(amount * units, equity)
+                         when kind = 'withdrawal' and equity > 0 and held > 0 and -amount between 0 and worth
+                         then -case when -amount = worth then held else div(-amount * units + equity - 1, equity) end
+                    end as units_expected,
+                    case when kind = 'deposit' then amount
+                         when held > 0 then div(invested * (held + units_delta), held) - invested end as investment_expected
+             from (select *, case when units > 0 and equity > 0 then div(held * equity, units) else 0 end as worth
+                   from held) as valued
+             union all
+             select account, version, kind, units_delta, investment_delta::numeric, amount,
+                    case when equity <= 0 then -units end, investment_delta
+             from steps where kind = 'closed'
+             union all
+             select account, version, kind, units_delta, investment_delta::numeric, amount, 0, 0
+             from steps where kind not in ('deposit', 'withdrawal', 'closed')
+           )
+           select format('account %s version %s (%s of %s cents)', account, version, kind, amount) as "place!",
+                  format('units %s, investment %s', coalesce(units_expected::text, 'refused'), investment_expected)
+                      as "expected!",
+                  format('units %s, investment %s', units_delta, investment_delta) as "found!"
+           from priced
+           where (units_delta, investment_delta) is distinct from (units_expected, investment_expected)
+           order by account, version limit 1"#
+    )
+    .fetch_optional(db)
+    .await
+}
+
+/// Every movement ended once, as it was asked for, or waits; and nothing else moved money.
+pub(crate) async fn movements(db: &mut PgConnection) -> Checked {
+    sqlx::query_as!(
+        Difference,
+        r#"with ended as (
+             select movement_id, min(account) as account, min(user_id) as user_id, min(kind) as kind,
+                    min(amount) as amount, count(*) as times
+             from pool_history where kind in ('deposit', 'withdrawal', 'cancelled', 'refused') group by movement_id
+           )
+           select format('movement %s', movement_id) as "place!",
+                  coalesce(format('%s of %s cents by %s in %s, once or waiting', m.kind, coalesce(m.amount::text, 'all'),
+                                  m.user_id, m.account), 'no such movement') as "expected!",
+                  format('%s of %s cents by %s in %s, %s times%s', e.kind, e.amount, e.user_id, e.account,
+                         coalesce(e.times, 0), case when p.movement_id is not null then ' and waiting' end) as "found!"
+           from capital_movements m
+           full join ended e using (movement_id)
+           left join pending_movements p using (movement_id)
+           where (coalesce(e.times, 0) + (p.movement_id is not null)::integer) <> 1
+              or (p.movement_id is not null and p.account <> m.account)
+              or (e.times = 1 and ((m.account, m.user_id) is distinct from (e.account, e.user_id)
+                  or case when e.kind in ('cancelled', 'refused') then e.amount <> 0
+                          when e.kind <> m.kind then true
+                          when m.kind = 'deposit' then e.amount <> m.amount
+                          else -e.amount <> coalesce(m.amount, -e.amount) end))
+           order by movement_id limit 1"#
+    )
+    .fetch_optional(db)
+    .await
+}
+
+/// Every pool as its history ends, with its members' sums.
+pub(crate) async fn pools(db: &mut PgConnection) -> Checked {
+    sqlx::query_as!(
+        Difference,
+        r#"with last as (
+             select distinct on (account) account, version, equity, units, profit from pool_history
+             order by account, version desc
+           ), eras as (
+             select *, count(*) filter (where kind = 'closed') over (partition by account order by version) as era
+             from pool_history
+           ), sums as (
+             select account, coalesce(sum(amount) filter (where kind = 'deposit'), 0) as deposited,
+                    coalesce(-sum(amount) filter (where kind = 'withdrawal'), 0) as withdrawn,
+                    coalesce(sum(investment_delta), 0) as investment
+             from eras group by account
+           ), members as (
+             select account, count(*) as members from (
+                 select account, user_id from eras e
+                 where user_id is not null and era = (select max(era) from eras where account = e.account)
+                 group by account, user_id having sum(units_delta) > 0) as holders
+             group by account
+           ), counted as (
+             select account, p.version, p.equity, p.units, p.profit, p.deposited, p.withdrawn, p.investment, p.members,
+                    coalesce(l.version, 0) as version_expected, coalesce(l.equity, 0) as equity_expected,
+                    coalesce(l.units, 0) as units_expected, coalesce(l.profit, p.profit, 0) as profit_expected,
+                    coalesce(s.deposited, 0) as deposited_expected, coalesce(s.withdrawn, 0) as withdrawn_expected,
+                    coalesce(s.investment, 0) as investment_expected, coalesce(m.members, 0) as members_expected
+             from pools p full join last l using (account) left join sums s using (account)
+             left join members m using (account)
+           )
+           select format('pool of account %s', account) as "place!",
+                  format('version %s, equity %s, units %s, profit %s, deposited %s, withdrawn %s, investment %s, members %s',
+                      version_expected, equity_expected, units_expected, profit_expected, deposited_expected,
+                      withdrawn_expected, investment_expected, members_expected) as "expected!",
+                  format('version %s, equity %s, units %s, profit %s, deposited %s, withdrawn %s, investment %s, members %s',
+                      version, equity, units, profit, deposited, withdrawn, investment, members) as "found!"
+           from counted
+           where (version, equity, units, profit, deposited, withdrawn, investment, members)
+                 is distinct from (version_expected, equity_expected, units_expected, profit_expected,
+                     deposited_expected, withdrawn_expected, investment_expected, members_expected)
+           order by account limit 1"#
+    )
+    .fetch_optional(db)
+    .await
+}
+
+/// Every member's units and sums as his movements give them.
+pub(crate) async fn holdings(db: &mut PgConnection) -> Checked {
+    sqlx::query_as!(
+        Difference,
+        r#"with eras as (
+             select account, max(version) as closed from pool_history where kind = 'closed' group by account
+           ), sums as (
+             select h.account, h.user_id,
+                    coalesce(sum(units_delta) filter (where version > coalesce(e.closed, 0)), 0) as units,
+                    coalesce(sum(investment_delta) filter (where version > coalesce(e.closed, 0)), 0) as investment,
+                    coalesce(sum(amount) filter (where kind = 'deposit'), 0) as deposited,
+                    coalesce(-sum(amount) filter (where kind = 'withdrawal'), 0) as withdrawn
+             from pool_history h left join eras e using (account)
+             where kind in ('deposit', 'withdrawal') group by h.account, h.user_id
+           )
+           select format('member %s in account %s', user_id, account) as "place!",
+                  format('units %s, deposited %s, withdrawn %s, investment %s', s.units, s.deposited, s.withdrawn,
+                         s.investment) as "expected!",
+                  format('units %s, deposited %s, withdrawn %s, investment %s', h.units, h.deposited, h.withdrawn,
+                         h.investment) as "found!"
+           from holdings h full join sums s using (account, user_id)
+           where (h.units, h.deposited, h.withdrawn, h.investment)
+                 is distinct from (s.units, s.deposited, s.withdrawn, s.investment)
+           order by account, user_id limit 1"#
+    )
+    .fetch_optional(db)
+    .await
+}
+
+/// Every level of profit as a report gave it, rounded half-even to the cent.
+pub(crate) async fn reports(db: &mut PgConnection) -> Checked {
+    sqlx::query_as!(
+        Difference,
+        r#"with levels as (
+             select account, version, message_id,
+                    case when net_deposits is null then half_even(profit)
+                         else half_even(equity) - half_even(coalesce(credit, 0)) - half_even(net_deposits) end as level
+             from account_state where version is not null
+           ), first as (
+             select account, min(version) as version from levels group by account
+           )
+           select * from (
+             select format('report %s of account %s', l.message_id, l.account) as "place!",
+                    format('profit %s at version %s', l.level, l.version) as "expected!",
+                    format('profit %s', coalesce(h.profit, 0)) as "found!"
+             from levels l left join pool_history h using (account, version)
+             where l.level is distinct from coalesce(h.profit, 0)
+             limit 1) as unlike
+           union all select * from (
+             select format('account %s version %s (%s)', h.account, h.version, h.kind),
+                    'a report that was applied', 'none'
+             from pool_history h join first f using (account)
+             where h.kind in ('update', 'base') and h.version >= f.version
+               and not exists (select from levels l where l.account = h.account and l.version = h.version)
+             limit 1) as without
+           limit 1"#
+    )
+    .fetch_optional(db)
+    .await
+}
+
+/// Every valuation of a version that there was; the newest gives members' cents that add up to the pool.
+pub(crate) async fn valuations(db: &mut PgConnection) -> Checked {
+    sqlx::query_as!(
+        Difference,
+        r#"select * from (
+             select format('valuation of account %s at version %s', v.account, v.version) as "place!",
+                    format('equity %s, units %s', h.equity, h.units) as "expected!",
+                    format('equity %s, units %s', v.equity, v.units) as "found!"
+             from pool_valuations v left join pool_history h using (account, version)
+             where (v.equity, v.units) is distinct from (h.equity, h.units)
+             order by v.account, v.version limit 1) as unlike
+           union all select * from (
+             select format('members of account %s', p.account), greatest(p.equity, 0)::text, sum(s.value)::text
+             from pools p join shares s using (account)
+             where p.valued_version = p.version
+             group by p.account, p.equity having sum(s.value) <> greatest(p.equity, 0)
+             order by p.account limit 1) as sums
+           limit 1"#
+    )
+    .fetch_optional(db)
+    .await
+}
+
+/// Every chain whole: numbers without a gap, each hash from the entry and the hash before it.
+pub(crate) async fn chains(db: &mut PgConnection) -> Checked {
+    sqlx::query_as!(
+        Difference,
+        r#"with links as (
+             select service, seq, hash, row_number() over w as place,
+                    sha256(coalesce(lag(hash) over w, ''::bytea) || convert_to(entry, 'UTF8')) as hash_expected
+             from audit_log window w as (partition by service order by seq)
+           )
+           select format('entry %s of the %s''s audit log', seq, service) as "place!",
+                  format('entry %s, hash %s', place, encode(hash_expected, 'hex')) as "expected!",
+                  format('entry %s, hash %s', seq, encode(hash, 'hex')) as "found!"
+           from links where (seq, hash) is distinct from (place, hash_expected)
+           order by service, seq limit 1"#
+    )
+    .fetch_optional(db)
+    .await
+}
+
+/// Every movement in the audit log, once and as it is in the books.
+pub(crate) async fn audited(db: &mut PgConnection) -> Checked {
+    sqlx::query_as!(
+        Difference,
+        r#"with entries as (
+             select (entry::jsonb -> 'details' ->> 'movement_id')::uuid as movement_id,
+                    entry::jsonb ->> 'principal' as principal, entry::jsonb ->> 'request_id' as request_id,
+                    entry::jsonb -> 'details' ->> 'account' as account, entry::jsonb -> 'details' ->> 'user_id' as user_id,
+                    entry::jsonb -> 'details' ->> 'kind' as kind,
+                    (entry::jsonb -> 'details' ->> 'amount')::bigint as amount
+             from audit_log where service = 'distributor' and entry::jsonb ->> 'event' = 'movement.recorded'
+           ), once as (
+             select *, count(*) over (partition by movement_id) as times from entries
+           )
+           select format('movement %s', movement_id) as "place!",
+                  format('%s of %s cents by %s in %s for %s, request %s', e.kind, e.amount, e.user_id, e.account,
+                         e.principal, e.request_id) as "expected!",
+                  format('%s of %s cents by %s in %s for %s, request %s', m.kind, m.amount, m.user_id, m.account,
+                         m.principal, m.request_id) as "found!"
+           from once e full join capital_movements m using (movement_id)
+           where (e.times, e.kind, e.amount, e.user_id, e.account, e.principal, e.request_id)
+                 is distinct from (1, m.kind, m.amount, m.user_id, m.account, m.principal, m.request_id)
+           order by movement_id limit 1"#
+    )
+    .fetch_optional(db)
+    .await
+}
+
+/// The hash of one entry of a chain, in hexadecimal.
+pub(crate) async fn hash_at(db: &mut PgConnection, service: &str, seq: i64) -> Result<Option<String>, sqlx::Error> {
+    let row = sqlx::query_scalar!(
+        r#"select encode(hash, 'hex') as "hash!" from audit_log where service = $1 and seq = $2"#,
+        service,
+        seq
+    );
+    row.fetch_optional(db).await
+}
+
+/// A snapshot of everything, for as long as it takes.
+pub(crate) async fn hold_still(db: &mut PgConnection) -> Result<(), sqlx::Error> {
+    sqlx::query!("set transaction isolation level repeatable read, read only").execute(&mut *db).await?;
+    sqlx::query!("set local statement_timeout = '1h'").execute(db).await.map(drop)
+}
