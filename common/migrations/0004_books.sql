@@ -9,8 +9,9 @@ alter table users rename to members;
 alter table members
     add column name text check (char_length(name) between 1 and 200),
     add column closed_at timestamptz;
-create index members_name on members (lower(name) text_pattern_ops);
-create index members_email on members (lower(email) text_pattern_ops);
+create index members_name on members (lower(name collate "und-x-icu") text_pattern_ops);
+create index members_id on members (lower(user_id collate "und-x-icu") text_pattern_ops);
+create index members_email on members (lower(email collate "und-x-icu") text_pattern_ops);
 
 -- An amount of null is all there is when the withdrawal is priced.
 alter table capital_movements
@@ -39,14 +40,19 @@ create index pool_history_account on pool_history (account, at, version);
 create index pool_history_closed on pool_history (account, version) where kind = 'closed';
 create index pool_history_user on pool_history (user_id, account, version) where user_id is not null;
 
--- The pool's version once the report had been applied; null where it was not.
-alter table account_state add column version bigint;
+-- The pool's version once the report had been applied, null where it was not; and the order in which reports came.
+create sequence account_state_places;
+alter table account_state
+    add column version bigint,
+    add column place bigint not null default nextval('account_state_places');
 
 alter table pools
     add column members bigint not null default 0,
     add column deposited bigint not null default 0,
     add column withdrawn bigint not null default 0,
     add column investment bigint not null default 0,
+    -- Reports before this version do not tell theirs.
+    add column reports_since bigint not null default 0,
     -- When the version was; later ones are never earlier.
     add column changed_at timestamptz not null default 'epoch',
     -- What members' values are read from: the pool at valued_version, and who gets the cents that do not divide, namely
@@ -57,7 +63,7 @@ alter table pools
     add column cutoff_remainder numeric(40, 0),
     add column cutoff_user text collate "C",
     drop column ended_sessions;
-update pools p set valued_version = 0, changed_at = coalesce(
+update pools p set valued_version = 0, reports_since = version, changed_at = coalesce(
     (select max(at) from pool_history h where h.account = p.account), 'epoch');
 update pools p set members = s.members, deposited = s.deposited, withdrawn = s.withdrawn, investment = s.investment
     from (select account, count(*) filter (where units > 0) as members, sum(deposited) as deposited,

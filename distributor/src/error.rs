@@ -44,6 +44,7 @@ impl From<Refusal> for Error {
         match refusal {
             Refusal::Pool(error) => Self::Pool(error),
             Refusal::Above(available) => Self::Above(available),
+            Refusal::KeyTaken => Self::KeyReused,
             Refusal::Database(error) => Self::Database(error),
         }
     }

@@ -142,8 +142,13 @@ impl Pool {
         if held <= 0 || paid > value {
             return Err(PoolError::AboveValue);
         }
-        // All are positive, so this is the ceiling.
-        let burned = if paid == value { held } else { (paid * self.units + self.equity - 1) / self.equity };
+        let burned = if paid == value {
+            held
+        } else {
+            // All are positive, so this is the ceiling. What stays in the pool stays somebody's: so does its last unit.
+            let ceiling = (paid * self.units + self.equity - 1) / self.equity;
+            ceiling.min(self.units - 1)
+        };
         self.units -= burned;
         self.equity -= paid;
         Ok(Withdrawal { paid, burned })

@@ -209,6 +209,19 @@ mod tests {
     }
 
     #[test]
+    fn nothing_is_open_where_equity_is_balance_and_credit() {
+        let shows_nothing_open = |equity: i64, credit: Option<i64>| {
+            let update = update(None, None, 1);
+            let update = AccountUpdated { equity: equity.into(), credit: credit.map(Into::into), ..update };
+            Figures::of(&update).unwrap().shows_nothing_open()
+        };
+        assert!(shows_nothing_open(1_000, None));
+        assert!(shows_nothing_open(1_050, Some(50)));
+        assert!(!shows_nothing_open(1_000, Some(50)));
+        assert!(!shows_nothing_open(1_001, None));
+    }
+
+    #[test]
     fn a_history_not_yet_loaded_does_not_count_once_it_was_whole() {
         let whole = AccountUpdated { net_deposits: Some(Decimal::from(900)), ..update(None, None, 1) };
         assert_eq!(Figures::of(&whole).unwrap().level().profit, 10_000);

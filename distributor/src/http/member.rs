@@ -280,14 +280,15 @@ pub(super) async fn stats(
     let mut db = distributor.pool.acquire().await?;
     let user = member::read(&mut db, &id).await?.ok_or_else(|| unknown_member(&id))?;
     let rows = member::shares(&mut db, &id).await?;
-    // Sums are per currency: the first account's; other currencies are in the list only.
-    let currency = rows.first().and_then(|row| row.currency.clone());
-    let sum =
-        |figure: fn(&member::Share) -> i64| money(rows.iter().filter(|row| row.currency == currency).map(figure).sum());
+    // Sums are per currency: that of the first account with money that counts; others are in the list only.
+    let first = rows.iter().find(|row| row.deposited != 0).or(rows.first());
+    let currency = first.and_then(|row| row.currency.clone());
+    let summed = || rows.iter().filter(|row| row.currency == currency);
+    let sum = |figure: fn(&member::Share) -> i64| money(summed().map(figure).sum());
     let (investment, value) = (sum(|row| row.investment), sum(|row| row.value));
     let (profit_loss, pending) = (sum(|row| row.profit_loss), sum(|row| row.pending));
     let pending_withdrawals = sum(|row| row.pending_withdrawals);
-    let as_of = rows.iter().filter_map(|row| row.as_of).min();
+    let as_of = summed().filter_map(|row| row.as_of).min();
     let share = |row: member::Share| Share {
         account: row.account,
         currency: row.currency,

@@ -22,6 +22,8 @@ pub(crate) async fn versions(db: &mut PgConnection) -> Checked {
         Difference,
         r#"with steps as (
              select account, version, kind, profit, equity, units, paid_in, at,
+                    case kind when 'closed' then equity when 'base' then amount when 'cancelled' then amount
+                        when 'refused' then amount else 0 end as astray,
                     row_number() over w as place,
                     coalesce(lag(equity) over w, 0) + amount as equity_expected,
                     coalesce(lag(units) over w, 0) + units_delta as units_expected,
@@ -33,14 +35,14 @@ pub(crate) async fn versions(db: &mut PgConnection) -> Checked {
              from pool_history window w as (partition by account order by version)
            )
            select format('account %s version %s (%s)', account, version, kind) as "place!",
-                  format('version %s, equity %s, units %s, profit %s, paid in %s, not before %s', place, equity_expected,
-                         units_expected, profit_expected, paid_in_expected, earliest) as "expected!",
-                  format('version %s, equity %s, units %s, profit %s, paid in %s, at %s', version, equity, units, profit,
-                         paid_in, at) as "found!"
+                  format('version %s, equity %s, units %s, profit %s, paid in %s, not before %s, 0 astray', place,
+                         equity_expected, units_expected, profit_expected, paid_in_expected, earliest) as "expected!",
+                  format('version %s, equity %s, units %s, profit %s, paid in %s, at %s, %s astray', version, equity, units,
+                         profit, paid_in, at, astray) as "found!"
            from steps
            where (version, equity, units, profit, paid_in)
                  is distinct from (place, equity_expected, units_expected, profit_expected, paid_in_expected)
-              or at < earliest
+              or at < earliest or astray <> 0
            order by account, version limit 1"#
     )
     .fetch_optional(db)
@@ -66,7 +68,8 @@ pub(crate) async fn prices(db: &mut PgConnection) -> Checked {
                     case when kind = 'deposit' and units = 0 then amount * 100000000
                          when kind = 'deposit' and equity > 0 then div(amount * units, equity)
                          when kind = 'withdrawal' and equity > 0 and held > 0 and -amount between 0 and worth
-                         then -case when -amount = worth then held else div(-amount * units + equity - 1, equity) end
+                         then -case when -amount = worth then held
+                                    else least(div(-amount * units + equity - 1, equity), units - 1) end
                     end as units_expected,
                     case when kind = 'deposit' then amount
                          when held > 0 then div(invested * (held + units_delta), held) - invested end as investment_expected
@@ -130,18 +133,17 @@ pub(crate) async fn pools(db: &mut PgConnection) -> Checked {
              select distinct on (account) account, version, equity, units, profit from pool_history
              order by account, version desc
            ), eras as (
-             select *, count(*) filter (where kind = 'closed') over (partition by account order by version) as era
-             from pool_history
+             select account, max(version) as closed from pool_history where kind = 'closed' group by account
            ), sums as (
              select account, coalesce(sum(amount) filter (where kind = 'deposit'), 0) as deposited,
                     coalesce(-sum(amount) filter (where kind = 'withdrawal'), 0) as withdrawn,
                     coalesce(sum(investment_delta), 0) as investment
-             from eras group by account
+             from pool_history group by account
            ), members as (
              select account, count(*) as members from (
-                 select account, user_id from eras e
-                 where user_id is not null and era = (select max(era) from eras where account = e.account)
-                 group by account, user_id having sum(units_delta) > 0) as holders
+                 select h.account, h.user_id from pool_history h left join eras e using (account)
+                 where h.user_id is not null and h.version > coalesce(e.closed, 0)
+                 group by h.account, h.user_id having sum(h.units_delta) > 0) as holders
              group by account
            ), counted as (
              select account, p.version, p.equity, p.units, p.profit, p.deposited, p.withdrawn, p.investment, p.members,
@@ -197,32 +199,54 @@ pub(crate) async fn holdings(db: &mut PgConnection) -> Checked {
     .await
 }
 
-/// Every level of profit as a report gave it, rounded half-even to the cent.
+/// Every level of profit as a report gave it, rounded half-even to the cent; and a base only where it may be: without
+/// members, at the first report with deposits, or where the definition changed.
 pub(crate) async fn reports(db: &mut PgConnection) -> Checked {
     sqlx::query_as!(
         Difference,
-        r#"with levels as (
-             select account, version, message_id,
+        r#"with applied as (
+             select account, version, message_id, net_deposits is not null as full_word,
                     case when net_deposits is null then half_even(profit)
-                         else half_even(equity) - half_even(coalesce(credit, 0)) - half_even(net_deposits) end as level
+                         else half_even(equity) - half_even(coalesce(credit, 0)) - half_even(net_deposits) end as level,
+                    lag(version) over w as version_before, lag(net_deposits is not null) over w as full_word_before
              from account_state where version is not null
-           ), first as (
-             select account, min(version) as version from levels group by account
+             window w as (partition by account order by place)
+           ), steps as (
+             select account, version, kind, profit, coalesce(lag(units) over w, 0) as units_before
+             from pool_history window w as (partition by account order by version)
+           ), moved as (
+             select h.account, h.version, h.kind, h.units_before, a.message_id, a.full_word, a.full_word_before,
+                    case when h.units_before = 0 or a.full_word <> a.full_word_before
+                           or (a.full_word_before is null and a.full_word) then 'base' else 'update' end as kind_expected
+             from steps h
+             join pools p using (account)
+             left join applied a on a.account = h.account and a.version = h.version
+                 and a.version is distinct from a.version_before
+             where h.kind in ('update', 'base') and h.version > p.reports_since
+               and not (a.full_word_before is null and a.message_id is not null and p.reports_since > 0)
            )
            select * from (
-             select format('report %s of account %s', l.message_id, l.account) as "place!",
-                    format('profit %s at version %s', l.level, l.version) as "expected!",
+             select format('report %s of account %s', a.message_id, a.account) as "place!",
+                    format('profit %s at version %s', a.level, a.version) as "expected!",
                     format('profit %s', coalesce(h.profit, 0)) as "found!"
-             from levels l left join pool_history h using (account, version)
-             where l.level is distinct from coalesce(h.profit, 0)
+             from applied a left join steps h using (account, version)
+             where a.level is distinct from coalesce(h.profit, 0)
              limit 1) as unlike
            union all select * from (
-             select format('account %s version %s (%s)', h.account, h.version, h.kind),
-                    'a report that was applied', 'none'
-             from pool_history h join first f using (account)
-             where h.kind in ('update', 'base') and h.version >= f.version
-               and not exists (select from levels l where l.account = h.account and l.version = h.version)
-             limit 1) as without
+             select format('account %s version %s (%s)', account, version, kind),
+                    case when message_id is null then 'a report that was applied'
+                         else format('%s by report %s', kind_expected, message_id) end, kind
+             from moved where message_id is null or kind <> kind_expected
+             order by account, version limit 1) as without
+           union all select * from (
+             select format('pool of account %s', account), format('profit by %s', a.definition),
+                    format('profit by %s', p.definition)
+             from pools p
+             join (select distinct on (account) account, case when net_deposits is null then 'profit' else 'deposits' end
+                       as definition
+                   from account_state where version is not null order by account, place desc) a using (account)
+             where p.definition is distinct from a.definition
+             limit 1) as definitions
            limit 1"#
     )
     .fetch_optional(db)
@@ -275,15 +299,19 @@ pub(crate) async fn chains(db: &mut PgConnection) -> Checked {
 pub(crate) async fn audited(db: &mut PgConnection) -> Checked {
     sqlx::query_as!(
         Difference,
-        r#"with entries as (
-             select (entry::jsonb -> 'details' ->> 'movement_id')::uuid as movement_id,
-                    entry::jsonb ->> 'principal' as principal, entry::jsonb ->> 'request_id' as request_id,
-                    entry::jsonb -> 'details' ->> 'account' as account, entry::jsonb -> 'details' ->> 'user_id' as user_id,
-                    entry::jsonb -> 'details' ->> 'kind' as kind,
-                    (entry::jsonb -> 'details' ->> 'amount')::bigint as amount
-             from audit_log where service = 'distributor' and entry::jsonb ->> 'event' = 'movement.recorded'
+        r#"with entries as materialized (
+             select entry::jsonb as entry from audit_log where service = 'distributor'
+           ), recorded as (
+             select r.movement_id, r.account, r.user_id, r.kind, r.amount, entry ->> 'principal' as principal,
+                    entry ->> 'request_id' as request_id
+             from entries, jsonb_to_record(entry -> 'details') as r (movement_id uuid, account text, user_id text,
+                                                                     kind text, amount bigint)
+             where entry ->> 'event' = 'movement.recorded'
            ), once as (
-             select *, count(*) over (partition by movement_id) as times from entries
+             select movement_id, min(account) as account, min(user_id) as user_id, min(kind) as kind,
+                    min(amount) as amount, min(principal) as principal, min(request_id) as request_id,
+                    count(*) as times
+             from recorded group by movement_id
            )
            select format('movement %s', movement_id) as "place!",
                   format('%s of %s cents by %s in %s for %s, request %s', e.kind, e.amount, e.user_id, e.account,

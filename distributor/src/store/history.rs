@@ -129,7 +129,7 @@ pub(crate) async fn points(
     sqlx::query_as!(
         Point,
         r#"with range as (
-             select greatest($2::timestamptz, min(at)) as first, least($3::timestamptz, now()) as last
+             select greatest($2::timestamptz, min(at)) as first, $3::timestamptz as last
              from (select at from pool_history where account = $1 order by at limit 1) as oldest
            ), times as (
              select distinct first + (last - first) * n / greatest($4 - 1, 1) as at

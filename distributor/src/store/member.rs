@@ -128,9 +128,9 @@ pub(crate) async fn list(
                   investment as "investment!", value as "value!", profit_loss as "profit_loss!", as_of
            from users
            where user_id > $2 and ($4 = '' or user_id in (
-               select user_id from members where lower(name) like $1
-               union all select user_id from members where lower(email) like $1
-               union all select user_id from members where lower(user_id) like $1))
+               select user_id from members where lower(name collate "und-x-icu") like $1
+               union all select user_id from members where lower(email collate "und-x-icu") like $1
+               union all select user_id from members where lower(user_id collate "und-x-icu") like $1))
            order by user_id limit $3"#,
         pattern,
         after,

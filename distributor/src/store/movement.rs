@@ -22,6 +22,9 @@ pub(crate) enum Refusal {
     /// More than the member has, less what he asked for already, in cents.
     #[error("more than can be withdrawn")]
     Above(i64),
+    /// The idempotency key stands for another movement since a moment ago.
+    #[error("the idempotency key is taken")]
+    KeyTaken,
     /// PostgreSQL.
     #[error(transparent)]
     Database(#[from] sqlx::Error),
@@ -208,10 +211,10 @@ pub(crate) async fn record(
     let waiting = pending(db, std::slice::from_ref(&state.account)).await?.remove(&state.account).unwrap_or_default();
     check(db, state, request, &waiting).await?;
     let Request { movement_id, user_id, kind, principal, request_id, .. } = *request;
-    sqlx::query!(
+    let recorded = sqlx::query!(
         "insert into capital_movements
              (movement_id, account, user_id, kind, amount, idempotency_key, recorded_at, principal, request_id)
-         values ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
+         values ($1, $2, $3, $4, $5, $6, $7, $8, $9) on conflict (principal, idempotency_key) do nothing",
         movement_id,
         state.account,
         user_id,
@@ -224,6 +227,10 @@ pub(crate) async fn record(
     )
     .execute(&mut *db)
     .await?;
+    // Requests of one pool meet at its row; of two pools, here.
+    if recorded.rows_affected() == 0 {
+        return Err(Refusal::KeyTaken);
+    }
     if waiting.is_empty() && priced_now(state, fresh, now) {
         settle(db, state, movement_id, user_id, kind, now).await?;
     } else {

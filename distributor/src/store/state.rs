@@ -103,9 +103,14 @@ pub(crate) async fn record(db: &mut PgConnection, taken: &[Taken<'_>], now: Offs
     sqlx::query!(
         "insert into account_state (recorded_at, account, message_id, received_at, balance, equity, margin, free_margin,
              profit, credit, net_deposits, login, currency, session, seq, connected, outcome, version)
-         select $1, * from unnest($2::text[], $3::uuid[], $4::timestamptz[], $5::numeric[], $6::numeric[],
+         select $1, account, message_id, received_at, balance, equity, margin, free_margin, profit, credit, net_deposits,
+                login, currency, session, seq, connected, outcome, version
+         from unnest($2::text[], $3::uuid[], $4::timestamptz[], $5::numeric[], $6::numeric[],
              $7::numeric[], $8::numeric[], $9::numeric[], $10::numeric[], $11::numeric[], $12::bigint[], $13::text[],
-             $14::text[], $15::bigint[], $16::boolean[], $17::text[], $18::bigint[])
+             $14::text[], $15::bigint[], $16::boolean[], $17::text[], $18::bigint[]) with ordinality
+             as r (account, message_id, received_at, balance, equity, margin, free_margin, profit, credit, net_deposits,
+                   login, currency, session, seq, connected, outcome, version, nth)
+         order by nth
          on conflict (message_id, received_at) do nothing",
         now,
         &taken.iter().map(|taken| taken.envelope.body.account.to_string()).collect::<Vec<_>>(),

@@ -76,12 +76,12 @@ pub(crate) async fn store(
 ) -> Result<(), sqlx::Error> {
     sqlx::query!(
         "with valued as (
-             update pools set valued_version = $2, valued_at = $8, valued_equity = $3, valued_units = $4,
+             update pools set valued_version = $2, valued_at = greatest($8, changed_at, valued_at), valued_equity = $3, valued_units = $4,
                  valued_as_of = $5, cutoff_remainder = $6, cutoff_user = $7
-             where account = $1 and valued_version < $2 returning account
+             where account = $1 and valued_version < $2 returning account, valued_at
          )
          insert into pool_valuations (account, version, equity, units, as_of, cutoff_remainder, cutoff_user, at)
-         select account, $2, $3, $4, $5, $6, $7, $8 from valued",
+         select account, $2, $3, $4, $5, $6, $7, valued_at from valued",
         account,
         valuation.version,
         valuation.equity,

@@ -6,6 +6,7 @@
 mod accept;
 mod delivery;
 mod http;
+mod money;
 mod report;
 mod service;
 
@@ -35,11 +36,13 @@ const BARE: &str = "bare confirms of one program";
 /// Arguments of `stack bench`.
 #[derive(Debug, clap::Args)]
 pub struct Args {
+    #[command(subcommand)]
+    what: Option<What>,
     /// The last line is one JSON object with the figures
-    #[arg(long)]
+    #[arg(long, global = true)]
     json: bool,
     /// Where the private servers keep their data; by default a new folder that is removed at the end
-    #[arg(long)]
+    #[arg(long, global = true)]
     data: Option<PathBuf>,
     /// How long each load lasts
     #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=SECONDS_MAX))]
@@ -47,6 +50,12 @@ pub struct Args {
     /// Only these parts
     #[arg(long, value_enum, value_delimiter = ',')]
     only: Vec<Part>,
+}
+
+#[derive(Clone, Copy, Debug, clap::Subcommand)]
+enum What {
+    /// The members' money instead of the signals: what updates, valuations and questions cost with a million members
+    Money,
 }
 
 /// What is measured, in this order.
@@ -174,7 +183,11 @@ async fn on_servers(
     };
     let lasts = Duration::from_secs(args.seconds);
     let mut bench = Bench { database_url, amqp_url, folder, lasts, stop: stop.clone(), report: Report::default() };
-    let outcome = bench.run(&args.only).await.and_then(|()| Ok(bench.report.end(args.json)?));
+    let outcome = match args.what {
+        None => bench.run(&args.only).await.map(|()| "every accepted signal is accounted for"),
+        Some(What::Money) => bench.money().await.map(|()| "every update was applied and the books prove every balance"),
+    };
+    let outcome = outcome.and_then(|accounted| Ok(bench.report.end(accounted, args.json)?));
     std::fs::remove_dir_all(&bench.folder)?;
     if let Some(servers) = private {
         servers.stop().await?;

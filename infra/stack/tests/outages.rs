@@ -77,6 +77,19 @@ impl Broker {
         assert!(sent.unwrap().await.unwrap().is_ack());
     }
 
+    /// Publishes all of these, and waits for the confirms only then.
+    async fn publish_all(&self, name: &str, bodies: &[Vec<u8>]) {
+        let mut confirms = Vec::new();
+        for body in bodies {
+            let (options, properties) = (BasicPublishOptions::default(), BasicProperties::default());
+            let sent = self.channel.basic_publish(name.into(), name.into(), options, body, properties).await;
+            confirms.push(sent.unwrap());
+        }
+        for confirm in confirms {
+            assert!(confirm.await.unwrap().is_ack());
+        }
+    }
+
     async fn ready_messages(&self, queue: &str) -> u32 {
         let options = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::default() };
         self.channel.queue_declare(queue.into(), options, FieldTable::default()).await.unwrap().message_count()
@@ -227,6 +240,75 @@ async fn refused_in_time(client: &Client) {
         assert!(taken < ANSWERED, "{path}: {taken:?}");
     });
     futures_util::future::join_all(answers).await;
+}
+
+/// An account report of `main` whose profit is this many cents above what was paid in.
+fn report(sandbox: &Sandbox, seq: u32) -> Vec<u8> {
+    let at = sandbox.clock.now().format(&time::format_description::well_known::Rfc3339).unwrap();
+    let equity = Decimal::from(1_000) + Decimal::new(seq.into(), 2);
+    let figures = json!({"account": "main", "received_at": at, "terminal": null, "balance": equity, "equity": equity,
+        "margin": 0, "free_margin": equity, "profit": 0, "login": 1, "currency": "USD", "credit": null,
+        "net_deposits": 1_000, "session": "s", "seq": seq, "age_ms": null, "open_positions": null, "connected": null,
+        "trade_allowed": null, "tick_age_ms": null});
+    let envelope = json!({"message_id": uuid::Uuid::now_v7(), "type": "account.updated.v1", "occurred_at": at,
+        "request_id": "r", "traceparent": null, "body": figures});
+    envelope.to_string().into_bytes()
+}
+
+/// Goal: PostgreSQL goes away, killed and stopped, while batches of account reports are applied, and while it is away more
+/// come: each is recorded once, the members have the last level, and the books are clean.
+#[tokio::test(flavor = "multi_thread")]
+async fn account_reports_survive_postgresql_restarted_in_mid_batch() {
+    const OUTAGES: u32 = 4;
+    const EACH: u32 = 3_000;
+    let scratch = Scratch::new();
+    let (servers, sandbox) = private_sandbox(&scratch).await;
+    let platform = sandbox.start().await.unwrap();
+    let client = sandbox.operator(&platform).unwrap();
+    let member = json!({"user_id": "A", "investment": 100});
+    assert_eq!(ask(&client, Method::POST, "/api/users", Some(member)).await.0, 200);
+    let broker = Broker::connect(&servers.amqp_url).await;
+    let queue = sandbox.account_updates().name;
+    let mut seq = 0;
+    let mut reports = |count: u32| -> Vec<Vec<u8>> {
+        seq += count;
+        (seq - count + 1..=seq).map(|seq| report(&sandbox, seq)).collect()
+    };
+    for outage in 0..OUTAGES {
+        broker.publish_all(&queue, &reports(EACH)).await;
+        if outage % 2 == 0 {
+            servers.kill_postgres().await.unwrap();
+        } else {
+            servers.stop_postgres().await.unwrap();
+        }
+        broker.publish_all(&queue, &reports(1)).await;
+        println!("{} reports wait while PostgreSQL is away", broker.ready_messages(&queue).await);
+        servers.start_postgres().await.unwrap();
+        readiness(&client, 200).await;
+    }
+    let mut db = sandbox.database().await.unwrap();
+    within(BACK, "every report is recorded", || async {
+        let mut db = sandbox.database().await.unwrap();
+        let found: i64 = sqlx::query_scalar("select count(*) from account_state").fetch_one(&mut db).await.unwrap();
+        found == i64::from(seq)
+    })
+    .await;
+    let counted = "select count(*), count(*) filter (where outcome = 'applied') from account_state";
+    let counted: (i64, i64) = sqlx::query_as(counted).fetch_one(&mut db).await.unwrap();
+    assert_eq!(counted, (seq.into(), seq.into()), "each once, and none out of its order");
+    within(BACK, "the member has the last level", || async {
+        let (_, stats, _) = ask(&client, Method::GET, "/api/users/A/stats", None).await;
+        // The first level is the base.
+        stack::client::cents(&stats["profit_loss"]) == i128::from(seq) - 1
+    })
+    .await;
+    let verdict = distributor::books::verify(&mut db, &[]).await.unwrap();
+    let found: Vec<_> =
+        verdict.checks.iter().filter_map(|check| Some((check.name, check.difference.as_ref()?))).collect();
+    assert!(found.is_empty(), "{found:?}");
+    drop(db);
+    broker.close().await;
+    end(servers, sandbox, platform).await;
 }
 
 /// Goal: what can't be read, or can't be stored, is kept with its reason in its table, and what stands before and

@@ -101,6 +101,8 @@ fn short(value: f64) -> String {
 #[derive(Default)]
 pub(super) struct Report {
     figures: Vec<Figure>,
+    /// For machines, under names of their own.
+    extras: serde_json::Map<String, Value>,
 }
 
 impl Report {
@@ -119,23 +121,30 @@ impl Report {
         Ok(())
     }
 
+    /// A figure that machines look for by a name of its own.
+    pub(super) fn extra(&mut self, name: &str, value: f64) {
+        self.extras.insert(name.to_owned(), json!(rounded(value)));
+    }
+
     /// A figure of an earlier part of the run.
     pub(super) fn value(&self, name: &str) -> Option<f64> {
         self.figures.iter().find(|figure| figure.name == name).map(|figure| figure.value)
     }
 
     /// Shows the end, and with `json` everything again for machines.
-    pub(super) fn end(&self, json: bool) -> io::Result<()> {
+    pub(super) fn end(&self, accounted: &str, json: bool) -> io::Result<()> {
         let below = self.figures.iter().filter(|figure| !figure.target.is_met(figure.value)).count();
         let mut out = io::stdout();
-        writeln!(
-            out,
-            "every accepted signal is accounted for; {below} of {} figures below target",
-            self.figures.len()
-        )?;
+        writeln!(out, "{accounted}; {below} of {} figures below target", self.figures.len())?;
         if json {
             let figures: Vec<Value> = self.figures.iter().map(Figure::json).collect();
-            writeln!(out, "{}", json!({"complete": true, "below_target": below, "figures": figures}))?;
+            let mut whole = self.extras.clone();
+            whole.extend([
+                ("complete".to_owned(), json!(true)),
+                ("below_target".to_owned(), json!(below)),
+                ("figures".to_owned(), json!(figures)),
+            ]);
+            writeln!(out, "{}", Value::from(whole))?;
         }
         Ok(())
     }
