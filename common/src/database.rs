@@ -53,7 +53,9 @@ pub fn pool(url: &str, application: &str) -> Result<PgPool, ConfigError> {
         .map_err(|error| ConfigError::Bad("DATABASE_URL", error.to_string()))?
         .application_name(application)
         // A statement that takes longer is stuck behind a lock; its caller has given up.
-        .options([("statement_timeout", "20s"), ("lock_timeout", "10s")]);
+        .options([("statement_timeout", "20s"), ("lock_timeout", "10s")])
+        // A long statement of one service leaves the other processors to the short ones of all.
+        .options([("max_parallel_workers_per_gather", "0"), ("jit", "off")]);
     // Every connection is tested when it comes back; testing it again at once would be a round trip for nothing.
     let pool = PgPoolOptions::new().test_before_acquire(false).before_acquire(|connection, about| {
         Box::pin(async move {

@@ -88,9 +88,11 @@ impl Last {
     pub fn take_over(&mut self, update: &AccountUpdated, figures: Figures) {
         if self.session != update.session {
             self.newly_ended.extend(self.session.take());
+            self.seq = None;
         }
         self.session.clone_from(&update.session);
-        self.seq = update.seq;
+        // A report without a number does not make those before it new again.
+        self.seq = update.seq.or(self.seq);
         self.state_at = Some(update.received_at);
         self.figures = Some(figures);
         self.definition = Some(figures.level().definition);

@@ -109,8 +109,9 @@ impl Books {
             definition,
         };
         let session = last.and_then(|update| update.session.clone());
-        let sessions = self.reports.iter().filter(|update| update.session != session);
-        let ended_sessions = sessions.filter_map(|update| update.session.clone()).collect();
+        let (of_session, of_others): (Vec<_>, Vec<_>) =
+            self.reports.iter().partition(|update| update.session == session);
+        let ended_sessions = of_others.into_iter().filter_map(|update| update.session.clone()).collect();
         Self {
             members: Members { pool, holdings },
             last: Last {
@@ -120,7 +121,7 @@ impl Books {
                 login: self.reports.iter().rev().find_map(|update| update.login),
                 currency: self.reports.iter().rev().find_map(|update| update.currency.clone()),
                 session,
-                seq: last.and_then(|update| update.seq),
+                seq: of_session.into_iter().filter_map(|update| update.seq).max(),
                 ended_sessions,
                 newly_ended: BTreeSet::new(),
             },

@@ -215,8 +215,8 @@ impl Terminal {
 
     fn message(&mut self, report: &Report, profit: i128) -> AccountUpdated {
         let (run, seq) = self.number(&report.order);
-        // Every fourth run does not number its reports.
-        let seq = (run % 4 != 3).then_some(seq);
+        // Every fourth run does not number its reports, nor does any run each fifth of them.
+        let seq = (run % 4 != 3 && seq % 5 != 0).then_some(seq);
         let ours = !matches!(self.kind, Kind::FiveFields);
         let whole = matches!(self.kind, Kind::Whole);
         let known = ours && !matches!(report.flaw, Flaw::Anonymous);
