@@ -59,7 +59,7 @@ async fn apply_all(distributor: &Distributor, batch: &[Vec<u8>]) -> Result<(), s
     for (account, envelopes) in &by_account {
         let pool = pools.of(account)?;
         for envelope in envelopes {
-            let report = state::apply(pool, envelope)?;
+            let report = state::apply(pool, envelope, now)?;
             if let Some(waiting) = pending.get_mut(account).filter(|_| report.version.is_some()) {
                 movement::price(&mut transaction, pool, waiting, envelope.body.received_at, now).await?;
             }
@@ -77,9 +77,9 @@ async fn apply_all(distributor: &Distributor, batch: &[Vec<u8>]) -> Result<(), s
         metrics::counter!("pipeline_account_updates_total", "outcome" => *outcome).increment(1);
         let age = (distributor.clock.now() - envelope.body.received_at).as_seconds_f64();
         metrics::histogram!("pipeline_account_update_apply_seconds").record(age.max(0.0));
-        if *outcome == "another_account" || *outcome == "out_of_bounds" {
+        if matches!(*outcome, "another_account" | "out_of_bounds" | "in_the_future") {
             let account = envelope.body.account.as_str();
-            tracing::error!(account, outcome, "an account report does not belong to this pool: kept, not applied");
+            tracing::error!(account, outcome, "an account report can't be right: kept, not applied");
         }
     }
     if let Some((_, reason)) = unreadable.first() {

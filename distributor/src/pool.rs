@@ -191,9 +191,13 @@ impl Pool {
     }
 }
 
-/// What is left of an investment once so many of the units held are burned.
+/// What is left of an investment once so many of the units held are burned, to the nearest cent.
 pub fn remaining_investment(investment: i128, held: i128, burned: i128) -> i128 {
-    if held == 0 { 0 } else { investment * (held - burned) / held }
+    if held == 0 {
+        return 0;
+    }
+    let product = investment * (held - burned);
+    product / held + i128::from(product % held * 2 >= held)
 }
 
 #[cfg(test)]

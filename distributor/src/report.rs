@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use common::domain::{Cents, Invalid};
 use common::message::AccountUpdated;
 use rust_decimal::Decimal;
-use time::OffsetDateTime;
+use time::{Duration, OffsetDateTime};
 
 use crate::pool::{Definition, Level};
 
@@ -101,8 +101,20 @@ impl Last {
     }
 }
 
+/// How far the clocks of two services may be apart.
+const AHEAD_MAX: Duration = Duration::minutes(1);
+
 /// Why a report is kept but changes nothing; none: it counts.
-pub fn reason_to_ignore(last: &Last, update: &AccountUpdated, figures: &Figures) -> Option<&'static str> {
+pub fn reason_to_ignore(
+    last: &Last,
+    update: &AccountUpdated,
+    figures: &Figures,
+    now: OffsetDateTime,
+) -> Option<&'static str> {
+    // It would make all that come before its time look old.
+    if update.received_at - now > AHEAD_MAX {
+        return Some("in_the_future");
+    }
     let same_session = update.session.is_some() && update.session == last.session;
     let ended = |session| last.ended_sessions.contains(session) || last.newly_ended.contains(session);
     if update.session.as_ref().is_some_and(ended) {
@@ -137,8 +149,6 @@ pub fn reason_to_ignore(last: &Last, update: &AccountUpdated, figures: &Figures)
 
 #[cfg(test)]
 mod tests {
-    use time::Duration;
-
     use super::*;
 
     fn update(session: Option<&str>, seq: Option<i64>, second: i64) -> AccountUpdated {
@@ -182,7 +192,17 @@ mod tests {
     }
 
     fn verdict(last: &Last, update: &AccountUpdated) -> Option<&'static str> {
-        reason_to_ignore(last, update, &Figures::of(update).unwrap())
+        reason_to_ignore(last, update, &Figures::of(update).unwrap(), update.received_at)
+    }
+
+    #[test]
+    fn a_report_far_ahead_of_the_clock_does_not_count() {
+        let (update, minute) = (update(None, None, 1_000), Duration::minutes(1));
+        let figures = Figures::of(&update).unwrap();
+        let verdict = |now| reason_to_ignore(&Last::default(), &update, &figures, now);
+        assert_eq!(verdict(update.received_at - minute), None);
+        assert_eq!(verdict(update.received_at - minute - Duration::NANOSECOND), Some("in_the_future"));
+        assert_eq!(verdict(update.received_at + Duration::DAY), None);
     }
 
     #[test]

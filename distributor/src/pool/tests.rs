@@ -250,7 +250,9 @@ fn a_pool_with_equity_or_without_members_is_not_closed() {
 
 #[test]
 fn an_investment_falls_with_the_units_that_were_burned() {
-    assert_eq!(remaining_investment(1_000, 300, 100), 666);
+    assert_eq!(remaining_investment(1_000, 300, 100), 667);
+    assert_eq!(remaining_investment(1_000, 300, 200), 333);
+    assert_eq!(remaining_investment(3, 2, 1), 2);
     assert_eq!(remaining_investment(1_000, 300, 300), 0);
     assert_eq!(remaining_investment(1_000, 300, 0), 1_000);
     assert_eq!(remaining_investment(0, 0, 0), 0);

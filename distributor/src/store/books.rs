@@ -72,7 +72,8 @@ pub(crate) async fn prices(db: &mut PgConnection) -> Checked {
                                     else least(div(-amount * units + equity - 1, equity), units - 1) end
                     end as units_expected,
                     case when kind = 'deposit' then amount
-                         when held > 0 then div(invested * (held + units_delta), held) - invested end as investment_expected
+                         when held > 0 then div(2 * invested * (held + units_delta) + held, 2 * held) - invested
+                    end as investment_expected
              from (select *, case when units > 0 and equity > 0 then div(held * equity, units) else 0 end as worth
                    from held) as valued
              union all

@@ -26,11 +26,12 @@ pub(crate) struct Taken<'a> {
 pub(crate) fn apply<'a>(
     state: &mut PoolState,
     envelope: &'a Envelope<AccountUpdated>,
+    now: OffsetDateTime,
 ) -> Result<Taken<'a>, sqlx::Error> {
     let update = &envelope.body;
     let ignored = |outcome| Ok(Taken { envelope, outcome, version: None });
     let Ok(figures) = Figures::of(update) else { return ignored("out_of_bounds") };
-    if let Some(reason) = reason_to_ignore(&state.last, update, &figures) {
+    if let Some(reason) = reason_to_ignore(&state.last, update, &figures, now) {
         return ignored(reason);
     }
     let before = state.pool.profit;

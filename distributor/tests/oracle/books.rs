@@ -78,7 +78,7 @@ impl Books {
     /// Whether the report counts.
     pub(crate) fn report(&mut self, update: &AccountUpdated) -> bool {
         let Ok(figures) = Figures::of(update) else { return false };
-        if reason_to_ignore(&self.last, update, &figures).is_some() {
+        if reason_to_ignore(&self.last, update, &figures, update.received_at).is_some() {
             return false;
         }
         let Ok(change) = self.members.pool.apply(figures.level()) else { return false };

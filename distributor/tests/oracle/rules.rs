@@ -142,7 +142,8 @@ impl Oracle {
         if burned == self.units() && paid < self.equity() {
             burned -= 1;
         }
-        part.investment = floor(&(whole(part.investment) * fraction(part.units - burned, part.units)));
+        // To the nearest cent.
+        part.investment = floor(&(whole(part.investment) * fraction(part.units - burned, part.units) + fraction(1, 2)));
         part.units -= burned;
         if part.units > 0 {
             self.parts.insert(user, part)

@@ -39,6 +39,7 @@ fn cases() -> Vec<(Value, i64, &'static str)> {
         (with(&s(6), &json!({"login": 2})), 7, "another_account"),
         (with(&s(6), &json!({"currency": "EUR"})), 8, "another_account"),
         (with(&s(6), &json!({"equity": 1e15})), 9, "out_of_bounds"),
+        (s(6), 3_600_000, "in_the_future"),
     ]
 }
 
