@@ -9,7 +9,7 @@ use common::queue::Batch;
 
 use crate::Distributor;
 use crate::store::state::{self, Taken};
-use crate::store::{Pools, movement};
+use crate::store::{Pools, pricing};
 
 /// Applies a batch. Called again with the same batch if that fails; changes nothing then.
 pub(crate) async fn apply(distributor: Arc<Distributor>, batch: Batch) -> Result<(), sqlx::Error> {
@@ -55,13 +55,13 @@ async fn apply_all(distributor: &Distributor, batch: &[Vec<u8>]) -> Result<(), s
     // Only now: later versions of a pool are never earlier.
     let now = distributor.clock.now();
     state::recall_sessions(&mut transaction, &mut pools, &by_account).await?;
-    let mut pending = movement::pending(&mut transaction, &accounts).await?;
+    let mut pending = pricing::pending(&mut transaction, &accounts).await?;
     for (account, envelopes) in &by_account {
         let pool = pools.of(account)?;
         for envelope in envelopes {
             let report = state::apply(pool, envelope, now)?;
             if let Some(waiting) = pending.get_mut(account).filter(|_| report.version.is_some()) {
-                movement::price(&mut transaction, pool, waiting, envelope.body.received_at, now).await?;
+                pricing::price(&mut transaction, pool, waiting, envelope.body.received_at, now).await?;
             }
             taken.push(report);
         }

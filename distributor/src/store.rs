@@ -8,6 +8,7 @@ pub(crate) mod history;
 pub(crate) mod member;
 pub(crate) mod movement;
 pub(crate) mod pools;
+pub(crate) mod pricing;
 pub(crate) mod state;
 pub(crate) mod valuation;
 

@@ -14,7 +14,7 @@ use utoipa::{IntoParams, ToSchema};
 use super::{account_of, money, unit_price, unknown_account};
 use crate::Distributor;
 use crate::error::Error;
-use crate::store::{Pools, history, member, movement, pools};
+use crate::store::{Pools, history, member, pools, pricing};
 
 /// The most points of a chart.
 const POINTS_MAX: i32 = 1_000;
@@ -200,7 +200,7 @@ pub(super) async fn close_pool(
     let mut pools = Pools::lock(&mut transaction, std::slice::from_ref(&account)).await?;
     let now = distributor.clock.now();
     let by = (&*identity.principal, &*request_id);
-    let deficit = movement::close_pool(&mut transaction, pools.of(&account)?, by, now).await?;
+    let deficit = pricing::close_pool(&mut transaction, pools.of(&account)?, by, now).await?;
     pools.write(&mut transaction, now).await?;
     transaction.commit().await?;
     distributor.outdated.notify_one();

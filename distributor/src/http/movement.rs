@@ -9,7 +9,7 @@ use common::domain::decimal;
 use common::error::{FieldError, Problem};
 use common::http::{Caller, Json, Path, Query, RequestId};
 use rust_decimal::Decimal;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use sqlx::PgConnection;
 use time::OffsetDateTime;
 use utoipa::{IntoParams, ToSchema};
@@ -53,13 +53,29 @@ pub(super) struct Investment {
     account: Option<String>,
 }
 
+/// How much a member takes.
+enum Sum {
+    Amount(Decimal),
+    All,
+}
+
+impl<'de> Deserialize<'de> for Sum {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let value = serde_json::Value::deserialize(deserializer)?;
+        if value == "all" {
+            return Ok(Self::All);
+        }
+        decimal::required(value).map(Self::Amount).map_err(serde::de::Error::custom)
+    }
+}
+
 /// Money that a member takes.
 #[derive(Deserialize, ToSchema)]
 pub(super) struct Divestment {
-    /// Above zero, in whole cents.
-    #[serde(default, deserialize_with = "decimal::option")]
-    amount: Option<Decimal>,
-    /// Instead of an amount: all there is when it is priced.
+    /// Above zero, in whole cents; or the word `all`: all there is when it is priced.
+    #[schema(value_type = Option<Decimal>)]
+    amount: Option<Sum>,
+    /// The same as the word.
     #[serde(default)]
     all: bool,
     /// The same as in the path, if given.
@@ -220,8 +236,8 @@ pub(super) async fn withdraw(
     caller.allow(Scope::MembersWrite)?;
     same_member(divestment.user_id.as_ref(), &id)?;
     let kind = match (divestment.amount, divestment.all) {
-        (Some(value), false) => Kind::Withdrawal(Some(amount("amount", value)?)),
-        (None, true) => Kind::Withdrawal(None),
+        (Some(Sum::Amount(value)), false) => Kind::Withdrawal(Some(amount("amount", value)?)),
+        (Some(Sum::All), _) | (None, true) => Kind::Withdrawal(None),
         _ => return Err(FieldError::new("amount", "either an amount, or all: true").into()),
     };
     let account = account_of(divestment.account)?;

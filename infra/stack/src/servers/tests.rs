@@ -170,7 +170,11 @@ async fn a_start_that_was_cut_off_leaves_nothing_that_cannot_be_ended() {
     let scratch = Scratch::new();
     for cut_off_ms in [50, 400, 1_500, 3_000] {
         let cut_off = Duration::from_millis(cut_off_ms);
-        assert!(tokio::time::timeout(cut_off, Servers::start(&scratch.data)).await.is_err());
+        // On a quick machine the last one is not cut off any more: servers whose owner is gone, then.
+        if let Ok(started) = tokio::time::timeout(cut_off, Servers::start(&scratch.data)).await {
+            assert!(cut_off_ms > 1_000, "started within {cut_off_ms} ms");
+            drop(started.unwrap());
+        }
         stop_leftovers(&scratch.data).await.unwrap();
         assert_eq!(scratch.left_over(), [], "cut off after {cut_off_ms} ms");
     }

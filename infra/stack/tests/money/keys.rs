@@ -38,7 +38,7 @@ async fn a_key_stands_for_one_movement() {
     let (status, all) = whole.keyed("L", withdraw, json!({"all": true})).await;
     assert_eq!((status, cents(&all["amount"])), (200, 10_000));
     // Nothing is left to withdraw, and the retry is still the same withdrawal.
-    let (status, again) = whole.keyed("L", withdraw, json!({"all": true})).await;
+    let (status, again) = whole.keyed("L", withdraw, json!({"amount": "all"})).await;
     assert_eq!((status, id(&again), cents(&again["amount"])), (200, id(&all), 10_000));
     whole.assert_parts(&[("A", 0, 0), ("B", 100_000, 0)]).await;
     whole.finish_clean().await;
