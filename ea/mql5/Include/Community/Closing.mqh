@@ -1,0 +1,377 @@
+//+------------------------------------------------------------------+
+//|                                                      Closing.mqh |
+//| CLOSE, CLOSE_ALL and MODIFY: all positions and resting orders    |
+//| that a signal is about, with one report. Without a ticket only   |
+//| what carries a magic number of ours is touched.                  |
+//+------------------------------------------------------------------+
+#ifndef COMMUNITY_CLOSING_MQH
+#define COMMUNITY_CLOSING_MQH
+
+//+------------------------------------------------------------------+
+bool IsMeant(const Signal &signal,const ulong ticket,const string symbol,const long magic)
+  {
+   if(signal.ticket>0)
+      return((long)ticket==signal.ticket);
+   return(g_journal.IsOurs(magic) && (signal.symbol=="" || symbol==signal.broker_symbol));
+  }
+//+------------------------------------------------------------------+
+//| Tickets of the positions, or of the resting orders, that a       |
+//| signal is about, oldest first.                                   |
+//+------------------------------------------------------------------+
+void MeantPositions(const Signal &signal,CTickets &tickets)
+  {
+   for(int i=PositionsTotal()-1; i>=0; i--)
+     {
+      ulong ticket=PositionGetTicket(i);
+      if(ticket>0 && IsMeant(signal,ticket,PositionGetString(POSITION_SYMBOL),PositionGetInteger(POSITION_MAGIC)))
+         tickets.Add((long)ticket);
+     }
+  }
+//+------------------------------------------------------------------+
+void MeantOrders(const Signal &signal,CTickets &tickets)
+  {
+   for(int i=OrdersTotal()-1; i>=0; i--)
+     {
+      ulong ticket=OrderGetTicket(i);
+      if(ticket>0 && IsMeant(signal,ticket,OrderGetString(ORDER_SYMBOL),OrderGetInteger(ORDER_MAGIC)))
+         tickets.Add((long)ticket);
+     }
+  }
+//+------------------------------------------------------------------+
+//| One object of a report's results.                                |
+//+------------------------------------------------------------------+
+void AddResult(const long ticket,const string symbol,const uint retcode,const string message,Report &report)
+  {
+   CJsonWriter json;
+   json.Integer("ticket",ticket);
+   json.Text("symbol",PlatformSymbol(symbol));
+   json.Number("volume",0.0);
+   json.Integer("retcode",retcode);
+   json.Text("message",message);
+   report.results+=(report.results=="" ? "" : ",")+json.Object();
+  }
+//+------------------------------------------------------------------+
+//| The same of a selected closing deal; of a single one the figures |
+//| stand at the top too.                                            |
+//+------------------------------------------------------------------+
+void AddClosingResult(const ulong deal,const uint retcode,Report &report)
+  {
+   bool   first=report.results=="";
+   double volume=report.volume,profit=report.profit;
+   FillClosing(deal,report);
+   CJsonWriter json;
+   json.Integer("ticket",report.position);
+   json.Integer("deal",report.deal);
+   json.Text("symbol",report.symbol);
+   json.Number("volume",report.volume);
+   json.Number("price",report.price,report.digits);
+   json.Number("close_price",report.price,report.digits);
+   json.Number("profit",report.profit,(int)AccountInfoInteger(ACCOUNT_CURRENCY_DIGITS));
+   json.Integer("retcode",retcode);
+   report.results+=(first ? "" : ",")+json.Object();
+   if(first)
+      return;
+   report.volume=NormalizeDouble(volume+report.volume,8);
+   report.profit=profit+report.profit;
+   report.ticket=0;
+   report.position=0;
+   report.order=0;
+   report.deal=0;
+   report.symbol="";
+   report.price=0.0;
+   report.close_price=0.0;
+  }
+//+------------------------------------------------------------------+
+void Close(const Signal &signal)
+  {
+   CTickets positions,orders;
+   // A closing of one symbol that lost its symbol must not become a closing of everything.
+   if(signal.action=="CLOSE_ALL" || signal.symbol!="" || signal.ticket>0)
+     {
+      MeantPositions(signal,positions);
+      // Closing a part of a symbol leaves its resting orders alone.
+      if(signal.volume<=0.0 || signal.ticket>0)
+         MeantOrders(signal,orders);
+     }
+   if(positions.Size()+orders.Size()==0)
+     {
+      NothingToClose(signal);
+      return;
+     }
+   if(!g_journal.Sending(signal.id))
+     {
+      Send(ReportOf(signal,"not_sent","the journal can't be written"));
+      return;
+     }
+   ulong  started=GetMicrosecondCount();
+   Report report=NewReport("executed");
+   int    done=0;
+   uint   failed=0;
+   bool   known=ClosePositions(signal,positions,report,done,failed);
+   known=DeleteOrders(signal,orders,report,done,failed) && known;
+   if(!known)
+      return; // the deals are looked up until they can be told
+   Summary(signal,positions.Size()+orders.Size(),done,failed,report);
+   report.execution_ms=(long)((GetMicrosecondCount()-started)/1000);
+   Send(report);
+  }
+//+------------------------------------------------------------------+
+void NothingToClose(const Signal &signal)
+  {
+   if(signal.action!="CLOSE_ALL")
+     {
+      Refuse(signal,TRADE_RETCODE_POSITION_CLOSED,"nothing to close");
+      return;
+     }
+   Report report=ReportOf(signal,"executed");
+   SetRetcode(report,TRADE_RETCODE_DONE,"nothing was open");
+   Send(report);
+  }
+//+------------------------------------------------------------------+
+//| How several results end: as executed where any was done.         |
+//+------------------------------------------------------------------+
+void Summary(const Signal &signal,const int all,const int done,const uint failed,Report &report)
+  {
+   uint retcode=failed;
+   if(failed==0)
+      retcode=TRADE_RETCODE_DONE;
+   else
+      if(done>0)
+         retcode=TRADE_RETCODE_DONE_PARTIAL;
+   string message=report.message;
+   if(all>1 || message=="")
+      message=StringFormat("%d of %d done",done,all);
+   report.status=done>0 ? "executed" : "failed";
+   SetRetcode(report,retcode,message);
+   AnswerTo(signal,report);
+  }
+//+------------------------------------------------------------------+
+//| False: an outcome is unknown.                                    |
+//+------------------------------------------------------------------+
+bool ClosePositions(const Signal &signal,const CTickets &positions,Report &report,int &done,uint &failed)
+  {
+   bool   known=true;
+   double left=signal.volume;
+   for(int i=0; i<positions.Size(); i++)
+     {
+      ulong ticket=(ulong)positions.At(i);
+      if(!PositionSelectByTicket(ticket))
+        {
+         AddResult((long)ticket,signal.broker_symbol,TRADE_RETCODE_POSITION_CLOSED,"closed already",report);
+         failed=TRADE_RETCODE_POSITION_CLOSED;
+         continue;
+        }
+      double volume=PositionGetDouble(POSITION_VOLUME);
+      if(signal.volume>0.0)
+        {
+         volume=MathMin(volume,WholeSteps(PositionGetString(POSITION_SYMBOL),left));
+         left=NormalizeDouble(left-volume,8);
+         if(volume<=0.0)
+            continue;
+        }
+      known=ClosePosition(signal,ticket,volume,report,done,failed) && known;
+     }
+   return(known);
+  }
+//+------------------------------------------------------------------+
+//| Closes so many lots of the selected position.                    |
+//+------------------------------------------------------------------+
+bool ClosePosition(const Signal &signal,const ulong ticket,const double volume,Report &report,int &done,uint &failed)
+  {
+   MqlTradeRequest request= {};
+   MqlTradeResult  result= {};
+   string          symbol=PositionGetString(POSITION_SYMBOL);
+   long            identifier=PositionGetInteger(POSITION_IDENTIFIER);
+   request.action=TRADE_ACTION_DEAL;
+   request.magic=(ulong)signal.magic;
+   request.position=ticket;
+   request.symbol=symbol;
+   request.volume=volume;
+   request.type=PositionGetInteger(POSITION_TYPE)==POSITION_TYPE_BUY ? ORDER_TYPE_SELL : ORDER_TYPE_BUY;
+   request.type_filling=MarketFilling(symbol);
+   request.deviation=(ulong)(signal.has_slippage ? signal.slippage : DEVIATION_ANY);
+   request.comment=StringSubstr(signal.comment,0,COMMENT_MAX);
+   RefreshPrice(request);
+   SendOrder(signal,request,result);
+   // Also where the answer was lost: the deal is the truth.
+   ulong deal=ClosingDeal(identifier,signal.magic);
+   if(deal>0)
+     {
+      AddClosingResult(deal,IsDone(result.retcode) ? result.retcode : TRADE_RETCODE_DONE,report);
+      done++;
+      return(true);
+     }
+   if(IsDone(result.retcode))
+      return(false); // done, and its deal not here yet
+   if(IsUnknown(result.retcode))
+      return(false);
+   AddResult((long)ticket,symbol,result.retcode,ResultWords(result),report);
+   report.message=ResultWords(result);
+   failed=result.retcode;
+   return(true);
+  }
+//+------------------------------------------------------------------+
+//| The newest deal by which this signal closed of a position; it is |
+//| selected. 0: none.                                               |
+//+------------------------------------------------------------------+
+ulong ClosingDeal(const long position,const long magic)
+  {
+   if(!HistorySelectByPosition(position))
+      return(0);
+   for(int i=HistoryDealsTotal()-1; i>=0; i--)
+     {
+      ulong deal=HistoryDealGetTicket(i);
+      if(HistoryDealGetInteger(deal,DEAL_MAGIC)==magic && HistoryDealGetInteger(deal,DEAL_ENTRY)!=DEAL_ENTRY_IN)
+         return(deal);
+     }
+   return(0);
+  }
+//+------------------------------------------------------------------+
+MqlTradeRequest Deletion(const ulong order,const string symbol)
+  {
+   MqlTradeRequest request= {};
+   request.action=TRADE_ACTION_REMOVE;
+   request.order=order;
+   request.symbol=symbol;
+   return(request);
+  }
+//+------------------------------------------------------------------+
+bool DeleteOrders(const Signal &signal,const CTickets &orders,Report &report,int &done,uint &failed)
+  {
+   bool known=true;
+   for(int i=0; i<orders.Size(); i++)
+     {
+      ulong ticket=(ulong)orders.At(i);
+      if(!OrderSelect(ticket))
+         continue;
+      string          symbol=OrderGetString(ORDER_SYMBOL);
+      MqlTradeRequest request=Deletion(ticket,symbol);
+      MqlTradeResult  result= {};
+      SendOrder(signal,request,result);
+      // Gone is gone, whatever the answer was.
+      bool gone=IsDone(result.retcode) || (IsUnknown(result.retcode) && !OrderSelect(ticket));
+      if(!gone && IsUnknown(result.retcode))
+        {
+         known=false;
+         continue;
+        }
+      AddResult((long)ticket,symbol,gone ? TRADE_RETCODE_DONE : result.retcode,gone ? "order deleted" : ResultWords(result),report);
+      if(gone)
+        {
+         AddCover(report,(long)ticket);
+         done++;
+         if(report.ticket==0 && orders.Size()==1)
+            report.ticket=(long)ticket;
+        }
+      else
+         failed=result.retcode;
+     }
+   return(known);
+  }
+//+------------------------------------------------------------------+
+void Modify(const Signal &signal)
+  {
+   CTickets positions,orders;
+   if(signal.symbol!="" || signal.ticket>0)
+     {
+      MeantPositions(signal,positions);
+      MeantOrders(signal,orders);
+     }
+   int all=positions.Size()+orders.Size();
+   if(all==0)
+     {
+      Refuse(signal,TRADE_RETCODE_POSITION_CLOSED,"nothing to modify");
+      return;
+     }
+   if(!g_journal.Sending(signal.id))
+     {
+      Send(ReportOf(signal,"not_sent","the journal can't be written"));
+      return;
+     }
+   ulong  started=GetMicrosecondCount();
+   Report report=NewReport("executed");
+   int    done=0;
+   uint   failed=0;
+   for(int i=0; i<all; i++)
+     {
+      bool            position=i<positions.Size();
+      ulong           ticket=(ulong)(position ? positions.At(i) : orders.At(i-positions.Size()));
+      MqlTradeRequest request= {};
+      MqlTradeResult  result= {};
+      if(!BuildModification(signal,ticket,position,request))
+         continue;
+      if(!SendOrder(signal,request,result) && done==0 && failed==0)
+        {
+         Send(ReportOf(signal,"not_sent",Overdue(signal)));
+         return;
+        }
+      if(IsUnknown(result.retcode))
+         return; // looked up until it can be told
+      AddResult((long)ticket,request.symbol,result.retcode,ResultWords(result),report);
+      report.message=ResultWords(result);
+      if(IsDone(result.retcode))
+         done++;
+      else
+         failed=result.retcode;
+      if(all==1 && done==1)
+         report.ticket=(long)ticket;
+     }
+   Summary(signal,all,done,failed,report);
+   report.execution_ms=(long)((GetMicrosecondCount()-started)/1000);
+   Send(report);
+  }
+//+------------------------------------------------------------------+
+//| False: it is gone.                                               |
+//+------------------------------------------------------------------+
+bool BuildModification(const Signal &signal,const ulong ticket,const bool position,MqlTradeRequest &request)
+  {
+   if(position ? !PositionSelectByTicket(ticket) : !OrderSelect(ticket))
+      return(false);
+   request.magic=(ulong)signal.magic;
+   request.symbol=position ? PositionGetString(POSITION_SYMBOL) : OrderGetString(ORDER_SYMBOL);
+   double sl=position ? PositionGetDouble(POSITION_SL) : OrderGetDouble(ORDER_SL);
+   double tp=position ? PositionGetDouble(POSITION_TP) : OrderGetDouble(ORDER_TP);
+   request.sl=signal.has_sl ? NormalPrice(request.symbol,signal.sl) : sl;
+   request.tp=signal.has_tp ? NormalPrice(request.symbol,signal.tp) : tp;
+   if(position)
+     {
+      request.action=TRADE_ACTION_SLTP;
+      request.position=ticket;
+      return(true);
+     }
+   request.action=TRADE_ACTION_MODIFY;
+   request.order=ticket;
+   request.price=OrderGetDouble(ORDER_PRICE_OPEN);
+   request.type_time=(ENUM_ORDER_TYPE_TIME)OrderGetInteger(ORDER_TYPE_TIME);
+   request.expiration=(datetime)OrderGetInteger(ORDER_TIME_EXPIRATION);
+   return(true);
+  }
+//+------------------------------------------------------------------+
+//| A modification leaves no deal: it happened if everything it is   |
+//| about looks as it wanted.                                        |
+//+------------------------------------------------------------------+
+bool IsModified(const Signal &signal)
+  {
+   CTickets positions,orders;
+   if((!signal.has_sl && !signal.has_tp) || (signal.symbol=="" && signal.ticket<=0))
+      return(false);
+   MeantPositions(signal,positions);
+   MeantOrders(signal,orders);
+   int all=positions.Size()+orders.Size();
+   for(int i=0; i<all; i++)
+     {
+      bool            position=i<positions.Size();
+      ulong           ticket=(ulong)(position ? positions.At(i) : orders.At(i-positions.Size()));
+      MqlTradeRequest request= {};
+      if(!BuildModification(signal,ticket,position,request))
+         return(false);
+      double sl=position ? PositionGetDouble(POSITION_SL) : OrderGetDouble(ORDER_SL);
+      double tp=position ? PositionGetDouble(POSITION_TP) : OrderGetDouble(ORDER_TP);
+      double half=0.5*SymbolInfoDouble(request.symbol,SYMBOL_POINT);
+      if(MathAbs(sl-request.sl)>half || MathAbs(tp-request.tp)>half)
+         return(false);
+     }
+   return(all>0);
+  }
+#endif
+//+------------------------------------------------------------------+

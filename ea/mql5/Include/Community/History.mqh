@@ -1,0 +1,315 @@
+//+------------------------------------------------------------------+
+//|                                                      History.mqh |
+//| The account's deals, added up, and what happened without a       |
+//| signal: fills of resting orders, closings by stops or by hand,   |
+//| orders that ended unfilled. Each is in exactly one report.       |
+//+------------------------------------------------------------------+
+#ifndef COMMUNITY_HISTORY_MQH
+#define COMMUNITY_HISTORY_MQH
+
+// Events may be lost: the history is looked at this often anyway.
+#define LOOK_EVERY_MS 1000
+// Deals of a position arrive in any order: how long its opening is waited for.
+#define OPENING_WAIT_SECONDS 120
+// Deals of earlier runs' last day are looked at again: one of them may have come late.
+#define LOOK_BACK_SECONDS 86400
+
+class CHistory
+  {
+private:
+   bool              m_hint;
+   ulong             m_looked_at;
+   datetime          m_from;
+   int               m_deals;
+   ulong             m_last_deal;
+   int               m_orders;
+   ulong             m_last_order;
+   double            m_sum;
+   double            m_deposits;
+   // Deals and ended orders that are still to be judged.
+   CTickets          m_new_deals;
+   CTickets          m_new_orders;
+
+   void              AddDeal(const ulong deal)
+     {
+      ENUM_DEAL_TYPE type=(ENUM_DEAL_TYPE)HistoryDealGetInteger(deal,DEAL_TYPE);
+      double         profit=HistoryDealGetDouble(deal,DEAL_PROFIT);
+      // Credit is not part of the balance.
+      if(type==DEAL_TYPE_CREDIT)
+         return;
+      if(type==DEAL_TYPE_BALANCE)
+         m_deposits+=profit;
+      m_sum+=DealNet(deal);
+      if((type==DEAL_TYPE_BUY || type==DEAL_TYPE_SELL) && (datetime)HistoryDealGetInteger(deal,DEAL_TIME)>=m_from)
+         m_new_deals.Add((long)deal);
+     }
+   void              AddOrder(const ulong order)
+     {
+      if((datetime)HistoryOrderGetInteger(order,ORDER_TIME_DONE)>=m_from)
+         m_new_orders.Add((long)order);
+     }
+   // The history is in order of time: what is new is at its end, unless something came late.
+   void              AddDeals(void)
+     {
+      int total=HistoryDealsTotal();
+      if(m_deals>total || (m_deals>0 && HistoryDealGetTicket(m_deals-1)!=m_last_deal))
+        {
+         m_deals=0;
+         m_sum=0.0;
+         m_deposits=0.0;
+        }
+      for(; m_deals<total; m_deals++)
+        {
+         m_last_deal=HistoryDealGetTicket(m_deals);
+         AddDeal(m_last_deal);
+        }
+     }
+   void              AddOrders(void)
+     {
+      int total=HistoryOrdersTotal();
+      if(m_orders>total || (m_orders>0 && HistoryOrderGetTicket(m_orders-1)!=m_last_order))
+         m_orders=0;
+      for(; m_orders<total; m_orders++)
+        {
+         m_last_order=HistoryOrderGetTicket(m_orders);
+         AddOrder(m_last_order);
+        }
+     }
+
+public:
+                     CHistory(void) { Start(0); }
+   // Deals up to this time were seen to by earlier runs.
+   void              Start(const datetime examined)
+     {
+      m_from=examined>LOOK_BACK_SECONDS ? examined-LOOK_BACK_SECONDS : 0;
+      m_hint=true;
+      m_looked_at=0;
+      m_deals=0;
+      m_last_deal=0;
+      m_orders=0;
+      m_last_order=0;
+      m_sum=0.0;
+      m_deposits=0.0;
+      m_new_deals.Clear();
+      m_new_orders.Clear();
+     }
+   // Something may have happened.
+   void              Hint(void) { m_hint=true; }
+   // Takes in what is new; false where it is not time for that.
+   bool              Look(void)
+     {
+      ulong now=GetTickCount64();
+      if((!m_hint && now<m_looked_at+LOOK_EVERY_MS) || !HistorySelect(0,FAR_FUTURE))
+         return(false);
+      m_hint=false;
+      m_looked_at=now;
+      AddDeals();
+      AddOrders();
+      return(true);
+     }
+   // All deals are here: they add up to the balance.
+   bool              IsComplete(void) const
+     {
+      return(IsConnected() && MathAbs(m_sum-AccountInfoDouble(ACCOUNT_BALANCE))<0.5*MathPow(10.0,-(double)AccountInfoInteger(ACCOUNT_CURRENCY_DIGITS)));
+     }
+   double            Deposits(void) const { return(m_deposits); }
+   // Takes what is to be judged.
+   void              TakeNew(CTickets &deals,CTickets &orders)
+     {
+      for(int i=0; i<m_new_deals.Size(); i++)
+         deals.Add(m_new_deals.At(i));
+      for(int i=0; i<m_new_orders.Size(); i++)
+         orders.Add(m_new_orders.At(i));
+      m_new_deals.Clear();
+      m_new_orders.Clear();
+     }
+   void              KeepDeal(const long deal) { m_new_deals.Add(deal); }
+  };
+
+CHistory g_history;
+
+//+------------------------------------------------------------------+
+//| What a selected deal did to the balance.                         |
+//+------------------------------------------------------------------+
+double DealNet(const ulong deal)
+  {
+   return(HistoryDealGetDouble(deal,DEAL_PROFIT)+HistoryDealGetDouble(deal,DEAL_SWAP)+
+          HistoryDealGetDouble(deal,DEAL_COMMISSION)+HistoryDealGetDouble(deal,DEAL_FEE));
+  }
+//+------------------------------------------------------------------+
+void ReportNews(void)
+  {
+   // Before the account's numbers are known nothing can be told to be ours.
+   if(!g_history.Look() || g_journal.Base()==0)
+      return;
+   CTickets deals,orders;
+   g_history.TakeNew(deals,orders);
+   for(int i=0; i<deals.Size(); i++)
+      if(!g_journal.IsCovered(deals.At(i)) && !ReportDeal((ulong)deals.At(i)))
+         g_history.KeepDeal(deals.At(i));
+   for(int i=0; i<orders.Size(); i++)
+      if(!g_journal.IsCovered(orders.At(i)))
+         ReportOrder((ulong)orders.At(i));
+   if(IsConnected())
+      g_journal.Examined(TimeTradeServer());
+  }
+//+------------------------------------------------------------------+
+//| False: it can't be judged yet.                                   |
+//+------------------------------------------------------------------+
+bool ReportDeal(const ulong deal)
+  {
+   if(!HistoryDealSelect(deal))
+      return(false);
+   long             position=HistoryDealGetInteger(deal,DEAL_POSITION_ID);
+   datetime         time=(datetime)HistoryDealGetInteger(deal,DEAL_TIME);
+   ENUM_DEAL_ENTRY  entry=(ENUM_DEAL_ENTRY)HistoryDealGetInteger(deal,DEAL_ENTRY);
+   ENUM_DEAL_REASON reason=(ENUM_DEAL_REASON)HistoryDealGetInteger(deal,DEAL_REASON);
+   long             magic=HistoryDealGetInteger(deal,DEAL_MAGIC);
+   long             order=HistoryDealGetInteger(deal,DEAL_ORDER);
+   long             opened_by=OpeningMagic(position);
+   if(opened_by<0)
+      return(TimeTradeServer()>time+OPENING_WAIT_SECONDS);
+   if(!g_journal.IsOurs(opened_by) || !HistoryDealSelect(deal))
+      return(true);
+   if(entry==DEAL_ENTRY_IN)
+     {
+      // A market order is told of by its signal's own report.
+      if(!IsRestingOrder((ulong)order) || !HistoryDealSelect(deal))
+         return(true);
+      Report report=NewReport("executed");
+      report.id=opened_by%MAGIC_SPAN;
+      SetRetcode(report,TRADE_RETCODE_DONE,"the resting order was filled");
+      FillOpening(deal,report);
+      Send(report);
+      return(true);
+     }
+   if(reason==DEAL_REASON_EXPERT && g_journal.IsOurs(magic) && magic!=opened_by)
+     {
+      // The closing signal's own report tells of it, if that is still to come.
+      int intent=g_journal.FindIntent(magic%MAGIC_SPAN);
+      if(intent>=0 && !g_journal.IsReported(intent))
+         return(false);
+     }
+   Report report=NewReport("closed");
+   report.id=opened_by%MAGIC_SPAN;
+   report.message=ClosingCause(reason);
+   FillClosing(deal,report);
+   Send(report);
+   return(true);
+  }
+//+------------------------------------------------------------------+
+//| Of the deal that opened a position; -1: not here (yet).          |
+//+------------------------------------------------------------------+
+long OpeningMagic(const long position)
+  {
+   if(!HistorySelectByPosition(position))
+      return(-1);
+   int total=HistoryDealsTotal();
+   for(int i=0; i<total; i++)
+     {
+      ulong deal=HistoryDealGetTicket(i);
+      if(HistoryDealGetInteger(deal,DEAL_ENTRY)==DEAL_ENTRY_IN)
+         return(HistoryDealGetInteger(deal,DEAL_MAGIC));
+     }
+   return(-1);
+  }
+//+------------------------------------------------------------------+
+bool IsRestingOrder(const ulong order)
+  {
+   if(OrderSelect(order))
+      return(IsRestingType(OrderGetInteger(ORDER_TYPE)));
+   return(HistoryOrderSelect(order) && IsRestingType(HistoryOrderGetInteger(order,ORDER_TYPE)));
+  }
+//+------------------------------------------------------------------+
+bool IsRestingType(const long type)
+  {
+   return(type!=ORDER_TYPE_BUY && type!=ORDER_TYPE_SELL);
+  }
+//+------------------------------------------------------------------+
+string ClosingCause(const ENUM_DEAL_REASON reason)
+  {
+   switch(reason)
+     {
+      case DEAL_REASON_SL:
+         return("stop loss");
+      case DEAL_REASON_TP:
+         return("take profit");
+      case DEAL_REASON_SO:
+         return("stop out");
+      case DEAL_REASON_EXPERT:
+         return("closed by another program");
+      case DEAL_REASON_CLIENT:
+      case DEAL_REASON_MOBILE:
+      case DEAL_REASON_WEB:
+         return("closed by hand");
+     }
+   return("closed by the broker");
+  }
+//+------------------------------------------------------------------+
+//| The figures of a selected opening deal.                          |
+//+------------------------------------------------------------------+
+void FillOpening(const ulong deal,Report &report)
+  {
+   string symbol=HistoryDealGetString(deal,DEAL_SYMBOL);
+   report.symbol=PlatformSymbol(symbol);
+   report.digits=PriceDigits(symbol);
+   report.action=HistoryDealGetInteger(deal,DEAL_TYPE)==DEAL_TYPE_BUY ? "BUY" : "SELL";
+   report.position=HistoryDealGetInteger(deal,DEAL_POSITION_ID);
+   report.ticket=report.position;
+   report.order=HistoryDealGetInteger(deal,DEAL_ORDER);
+   report.deal=(long)deal;
+   report.has_volume=true;
+   report.volume=HistoryDealGetDouble(deal,DEAL_VOLUME);
+   report.price=HistoryDealGetDouble(deal,DEAL_PRICE);
+   AddCover(report,(long)deal);
+  }
+//+------------------------------------------------------------------+
+//| The figures of a selected closing deal.                          |
+//+------------------------------------------------------------------+
+void FillClosing(const ulong deal,Report &report)
+  {
+   string symbol=HistoryDealGetString(deal,DEAL_SYMBOL);
+   report.symbol=PlatformSymbol(symbol);
+   report.digits=PriceDigits(symbol);
+   report.action="CLOSE";
+   report.position=HistoryDealGetInteger(deal,DEAL_POSITION_ID);
+   report.ticket=report.position;
+   report.order=HistoryDealGetInteger(deal,DEAL_ORDER);
+   report.deal=(long)deal;
+   report.has_volume=true;
+   report.volume=HistoryDealGetDouble(deal,DEAL_VOLUME);
+   report.price=HistoryDealGetDouble(deal,DEAL_PRICE);
+   report.close_price=report.price;
+   report.has_profit=true;
+   report.profit=DealNet(deal);
+   AddCover(report,(long)deal);
+  }
+//+------------------------------------------------------------------+
+//| A resting order of ours that ended unfilled.                     |
+//+------------------------------------------------------------------+
+void ReportOrder(const ulong order)
+  {
+   if(!HistoryOrderSelect(order))
+      return;
+   long   magic=HistoryOrderGetInteger(order,ORDER_MAGIC);
+   long   state=HistoryOrderGetInteger(order,ORDER_STATE);
+   double left=HistoryOrderGetDouble(order,ORDER_VOLUME_CURRENT);
+   if(!g_journal.IsOurs(magic) || !IsRestingType(HistoryOrderGetInteger(order,ORDER_TYPE)) ||
+      left<HistoryOrderGetDouble(order,ORDER_VOLUME_INITIAL))
+      return;
+   Report report=NewReport("closed");
+   if(state==ORDER_STATE_EXPIRED)
+      report.message="order expired";
+   else
+      report.message=state==ORDER_STATE_REJECTED ? "order rejected when its price was reached" : "order deleted";
+   report.id=magic%MAGIC_SPAN;
+   report.action="CLOSE";
+   report.symbol=PlatformSymbol(HistoryOrderGetString(order,ORDER_SYMBOL));
+   report.ticket=(long)order;
+   report.order=(long)order;
+   report.has_volume=true;
+   AddCover(report,(long)order);
+   Send(report);
+  }
+#endif
+//+------------------------------------------------------------------+

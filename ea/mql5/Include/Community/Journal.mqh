@@ -1,0 +1,445 @@
+//+------------------------------------------------------------------+
+//|                                                      Journal.mqh |
+//| The terminal's memory across restarts: which claims it took,     |
+//| which order sends it began, what it has to report.               |
+//|                                                                  |
+//| A line is in the file before the thing it announces is done. So  |
+//| a claim without a line "sending" was never sent. A claim that    |
+//| the journal does not hold proves nothing, and neither does a     |
+//| journal that is damaged, or whose machine went down: such a      |
+//| claim counts as sent.                                            |
+//+------------------------------------------------------------------+
+#ifndef COMMUNITY_JOURNAL_MQH
+#define COMMUNITY_JOURNAL_MQH
+
+// What is kept when the journal is written anew: far more than can still be asked for.
+#define INTENTS_KEPT  10000
+#define COVERED_KEPT  10000
+// Lines after which it is written anew while it runs.
+#define LINES_MAX     50000
+// Two estimates of when the machine was started that are further apart are of two starts.
+#define BOOT_DRIFT_SECONDS 60
+
+// What is known of a signal that this installation took.
+struct Intent
+  {
+   long              id;
+   long              magic;
+   int               attempt;
+   bool              sent;       // an order send was begun, in this attempt or an earlier one
+   bool              reported;   // a report on this attempt is on its way
+  };
+
+class CJournal
+  {
+private:
+   string            m_name;
+   int               m_lock;
+   int               m_file;
+   int               m_lines;
+   bool              m_broken;
+   string            m_terminal;
+   long              m_boot;
+   long              m_examined;
+   long              m_base;
+   Intent            m_intents[];
+   int               m_intent_count;
+   long              m_next_report;
+   // Reports to be delivered, oldest first, and their signals.
+   long              m_numbers[];
+   long              m_signals[];
+   string            m_reports[];
+   int               m_waiting;
+   // Deals and ended orders that a report accounts for.
+   CTickets          m_covered;
+
+   // FNV-1a: a torn or changed line does not count.
+   string            Sum(const string text) const
+     {
+      uint hash=2166136261;
+      int  length=StringLen(text);
+      for(int i=0; i<length; i++)
+        {
+         hash^=(uint)StringGetCharacter(text,i);
+         hash*=16777619;
+        }
+      return(StringFormat("%08x",hash));
+     }
+   long              Boot(void) const { return((long)TimeGMT()-(long)(GetTickCount64()/1000)); }
+   string            NewName(void) const
+     {
+      MathSrand((int)(GetMicrosecondCount()^GetTickCount64()^(ulong)TimeLocal()));
+      string name="ea-"+IntegerToString(AccountInfoInteger(ACCOUNT_LOGIN))+"-";
+      for(int i=0; i<8; i++)
+         name+=StringFormat("%03x",MathRand()&0xFFF);
+      return(name);
+     }
+   int               IntentPlace(const long id) const
+     {
+      int low=0,high=m_intent_count;
+      while(low<high)
+        {
+         int middle=(low+high)/2;
+         if(m_intents[middle].id<id)
+            low=middle+1;
+         else
+            high=middle;
+        }
+      return(low);
+     }
+   int               MakeIntent(const long id)
+     {
+      int at=IntentPlace(id);
+      if(at<m_intent_count && m_intents[at].id==id)
+         return(at);
+      if(m_intent_count==ArraySize(m_intents))
+         ArrayResize(m_intents,m_intent_count+256);
+      for(int i=m_intent_count; i>at; i--)
+         m_intents[i]=m_intents[i-1];
+      m_intent_count++;
+      m_intents[at].id=id;
+      m_intents[at].magic=0;
+      m_intents[at].attempt=0;
+      m_intents[at].sent=false;
+      m_intents[at].reported=false;
+      return(at);
+     }
+   void              AddWaiting(const long number,const long id,const string json)
+     {
+      if(m_waiting==ArraySize(m_numbers))
+        {
+         ArrayResize(m_numbers,m_waiting+64);
+         ArrayResize(m_signals,m_waiting+64);
+         ArrayResize(m_reports,m_waiting+64);
+        }
+      m_numbers[m_waiting]=number;
+      m_signals[m_waiting]=id;
+      m_reports[m_waiting]=json;
+      m_waiting++;
+      m_next_report=MathMax(m_next_report,number+1);
+     }
+   void              DropWaiting(const long number)
+     {
+      int kept=0;
+      for(int i=0; i<m_waiting; i++)
+        {
+         if(m_numbers[i]==number)
+            continue;
+         m_numbers[kept]=m_numbers[i];
+         m_signals[kept]=m_signals[i];
+         m_reports[kept]=m_reports[i];
+         kept++;
+        }
+      m_waiting=kept;
+     }
+   void              Cover(const string tickets)
+     {
+      string parts[];
+      int    count=StringSplit(tickets,',',parts);
+      for(int i=0; i<count; i++)
+         if(StringToInteger(parts[i])>0)
+            m_covered.Add(StringToInteger(parts[i]));
+     }
+   // What a line says; false for what was never written.
+   bool              Apply(const string line)
+     {
+      string rest=line;
+      if(CutWord(rest)!=Sum(rest))
+         return(false);
+      string kind=CutWord(rest);
+      if(kind=="terminal")
+         m_terminal=rest;
+      else if(kind=="boot")
+         m_boot=StringToInteger(rest);
+      else if(kind=="examined")
+         m_examined=StringToInteger(rest);
+      else if(kind=="covered")
+         Cover(rest);
+      else if(kind=="claimed")
+        {
+         int at=MakeIntent(StringToInteger(CutWord(rest)));
+         m_intents[at].magic=StringToInteger(CutWord(rest));
+         m_intents[at].attempt=(int)StringToInteger(rest);
+         m_base=m_intents[at].magic/MAGIC_SPAN;
+         m_intents[at].reported=false;
+        }
+      else if(kind=="sending")
+         m_intents[MakeIntent(StringToInteger(rest))].sent=true;
+      else if(kind=="settled")
+         m_intents[MakeIntent(StringToInteger(rest))].reported=true;
+      else if(kind=="report")
+        {
+         long number=StringToInteger(CutWord(rest));
+         long id=StringToInteger(CutWord(rest));
+         Cover(CutWord(rest));
+         AddWaiting(number,id,rest);
+         int  at=IntentPlace(id);
+         if(at<m_intent_count && m_intents[at].id==id)
+            m_intents[at].reported=true;
+        }
+      else if(kind=="answered")
+         DropWaiting(StringToInteger(rest));
+      else
+         return(false);
+      return(true);
+     }
+   // Into the file; memory follows only what is there.
+   bool              Write(const string text)
+     {
+      string line=Sum(text)+" "+text;
+      if(m_file==INVALID_HANDLE || m_broken)
+         return(false);
+      if(FileWriteString(m_file,line+"\r\n")<(uint)StringLen(line))
+        {
+         m_broken=true;
+         Alert("The journal can't be written, is the disk full? Nothing is executed any more; error ",GetLastError());
+         return(false);
+        }
+      m_lines++;
+      return(Apply(line));
+     }
+   void              Forget(void)
+     {
+      m_terminal="";
+      m_boot=0;
+      m_examined=0;
+      m_base=0;
+      m_intent_count=0;
+      m_waiting=0;
+      m_next_report=1;
+      m_covered.Clear();
+     }
+   // Reads what is there. A line that was being written when everything ended may be torn, the last one alone.
+   bool              Load(const string path)
+     {
+      Forget();
+      if(!FileIsExist(path))
+         return(true);
+      int file=FileOpen(path,FILE_READ|FILE_TXT|FILE_ANSI);
+      if(file==INVALID_HANDLE)
+         return(false);
+      bool torn=false;
+      while(!FileIsEnding(file))
+        {
+         string line=FileReadString(file);
+         if(line=="")
+            continue;
+         if(torn || !Apply(line))
+           {
+            if(torn)
+              {
+               FileClose(file);
+               return(false);
+              }
+            torn=true;
+           }
+        }
+      FileClose(file);
+      // Without its first line it is not this journal.
+      return(m_terminal!="" || (m_intent_count==0 && m_waiting==0 && !torn));
+     }
+   bool              WriteState(void)
+     {
+      bool done=Write("terminal "+m_terminal) && Write("boot "+IntegerToString(m_boot)) &&
+                Write("examined "+IntegerToString(m_examined));
+      string tickets="";
+      for(int i=MathMax(0,m_covered.Size()-COVERED_KEPT); i<m_covered.Size() && done; i++)
+        {
+         tickets+=(tickets=="" ? "" : ",")+IntegerToString(m_covered.At(i));
+         if(StringLen(tickets)>1000 || i==m_covered.Size()-1)
+           {
+            done=Write("covered "+tickets);
+            tickets="";
+           }
+        }
+      return(done);
+     }
+   // Writes the whole anew, beside the old one, and puts it into its place.
+   bool              Rewrite(void)
+     {
+      Intent intents[];
+      long   numbers[],signals[];
+      string reports[];
+      int    first=MathMax(0,m_intent_count-INTENTS_KEPT);
+      int    count=m_intent_count-first,waiting=m_waiting;
+      ArrayResize(intents,count);
+      for(int i=0; i<count; i++)
+         intents[i]=m_intents[first+i];
+      ArrayResize(numbers,waiting);
+      ArrayResize(signals,waiting);
+      ArrayResize(reports,waiting);
+      for(int i=0; i<waiting; i++)
+        {
+         numbers[i]=m_numbers[i];
+         signals[i]=m_signals[i];
+         reports[i]=m_reports[i];
+        }
+      if(m_file!=INVALID_HANDLE)
+         FileClose(m_file);
+      m_file=FileOpen(m_name+".new",FILE_WRITE|FILE_TXT|FILE_ANSI);
+      m_lines=0;
+      m_intent_count=0;
+      m_waiting=0;
+      bool done=WriteState();
+      for(int i=0; i<count && done; i++)
+        {
+         string id=IntegerToString(intents[i].id);
+         done=Write("claimed "+id+" "+IntegerToString(intents[i].magic)+" "+IntegerToString(intents[i].attempt)) &&
+              (!intents[i].sent || Write("sending "+id)) && (!intents[i].reported || Write("settled "+id));
+        }
+      for(int i=0; i<waiting && done; i++)
+         done=Write("report "+IntegerToString(numbers[i])+" "+IntegerToString(signals[i])+" 0 "+reports[i]);
+      if(m_file!=INVALID_HANDLE)
+        {
+         FileFlush(m_file);
+         FileClose(m_file);
+        }
+      m_file=INVALID_HANDLE;
+      if(!done || !FileMove(m_name+".new",0,m_name,FILE_REWRITE))
+         return(false);
+      m_file=FileOpen(m_name,FILE_READ|FILE_WRITE|FILE_TXT|FILE_ANSI|FILE_SHARE_READ);
+      if(m_file==INVALID_HANDLE)
+         return(false);
+      return(FileSeek(m_file,0,SEEK_END));
+     }
+
+public:
+                     CJournal(void) : m_lock(INVALID_HANDLE),m_file(INVALID_HANDLE),m_lines(0),m_broken(false) { }
+   // False, told in plain words, where nothing may be traded with it.
+   bool              Open(const long login)
+     {
+      string stem="CommunityTrader-"+IntegerToString(login);
+      m_name=stem+".journal";
+      m_lock=FileOpen(stem+".lock",FILE_WRITE|FILE_BIN);
+      if(m_lock==INVALID_HANDLE)
+        {
+         Alert("CommunityTrader can't start: it runs on another chart of this account already, or MQL5\\Files can't be written; error ",
+               GetLastError());
+         return(false);
+        }
+      if(!Load(m_name))
+        {
+         string aside=stem+".damaged-"+IntegerToString((long)TimeLocal());
+         if(!FileMove(m_name,0,aside,0))
+           {
+            Alert("CommunityTrader can't start: the journal ",m_name," is damaged and can't be moved; error ",GetLastError());
+            return(false);
+           }
+         Alert("The journal was damaged and is kept as ",aside,". What it took is looked up at the broker, and not sent again");
+         Forget();
+        }
+      if(m_terminal=="")
+        {
+         m_terminal=NewName();
+         m_examined=(long)TimeTradeServer()-7*86400;
+        }
+      else
+         if(MathAbs(Boot()-m_boot)>BOOT_DRIFT_SECONDS)
+           {
+            // The file's last lines may have been lost with the machine.
+            for(int i=0; i<m_intent_count; i++)
+               m_intents[i].sent=true;
+           }
+      m_boot=Boot();
+      m_broken=false;
+      if(!Rewrite())
+        {
+         Alert("CommunityTrader can't start: its journal can't be written to MQL5\\Files; error ",GetLastError());
+         return(false);
+        }
+      return(true);
+     }
+   void              Close(void)
+     {
+      if(m_file!=INVALID_HANDLE)
+         FileClose(m_file);
+      if(m_lock!=INVALID_HANDLE)
+         FileClose(m_lock);
+      m_file=INVALID_HANDLE;
+      m_lock=INVALID_HANDLE;
+     }
+   bool              IsOpen(void) const { return(m_file!=INVALID_HANDLE); }
+   // Whether what it is told is kept: without that nothing may be sent.
+   bool              IsSound(void) const { return(m_file!=INVALID_HANDLE && !m_broken); }
+   string            Terminal(void) const { return(m_terminal); }
+   // The broker's time up to which earlier runs have seen to all deals.
+   datetime          ExaminedUntil(void) const { return((datetime)m_examined); }
+   // The first part of all our magic numbers; 0: not known yet.
+   long              Base(void) const { return(m_base); }
+   void              SetBase(const long base) { m_base=base; }
+   bool              IsOurs(const long magic) const { return(m_base>0 && magic/MAGIC_SPAN==m_base); }
+
+   //--- claims
+   bool              Claimed(const long id,const long magic,const int attempt)
+     {
+      return(Write("claimed "+IntegerToString(id)+" "+IntegerToString(magic)+" "+IntegerToString(attempt)));
+     }
+   bool              Sending(const long id)
+     {
+      if(!Write("sending "+IntegerToString(id)))
+         return(false);
+      Flush();
+      return(true);
+     }
+   void              Flush(void)
+     {
+      if(m_file!=INVALID_HANDLE)
+         FileFlush(m_file);
+     }
+   int               Intents(void) const { return(m_intent_count); }
+   long              IntentId(const int index) const { return(m_intents[index].id); }
+   long              IntentMagic(const int index) const { return(m_intents[index].magic); }
+   int               IntentAttempt(const int index) const { return(m_intents[index].attempt); }
+   bool              WasSent(const int index) const { return(m_intents[index].sent); }
+   bool              IsReported(const int index) const { return(m_intents[index].reported); }
+   // Where a signal is among the intents; -1: this journal does not know it.
+   int               FindIntent(const long id) const
+     {
+      int at=IntentPlace(id);
+      return(at<m_intent_count && m_intents[at].id==id ? at : -1);
+     }
+
+   //--- reports
+   // Takes a report; from then on it is delivered, whatever happens. Where the file fails, memory has to do.
+   void              TakeReport(const long id,const string json,const string covers)
+     {
+      string number=IntegerToString(m_next_report);
+      if(!Write("report "+number+" "+IntegerToString(id)+" "+(covers=="" ? "0" : covers)+" "+json))
+        {
+         Cover(covers);
+         AddWaiting(m_next_report,id,json);
+        }
+      Flush();
+     }
+   int               Waiting(void) const { return(m_waiting); }
+   long              FirstNumber(void) const { return(m_numbers[0]); }
+   string            FirstReport(void) const { return(m_reports[0]); }
+   bool              IsWaiting(const long id) const
+     {
+      for(int i=0; i<m_waiting; i++)
+         if(m_signals[i]==id)
+            return(true);
+      return(false);
+     }
+   void              Answered(const long number)
+     {
+      if(!Write("answered "+IntegerToString(number)))
+         DropWaiting(number);
+     }
+   bool              IsCovered(const long ticket) const { return(m_covered.Has(ticket)); }
+
+   // All deals up to this time of the broker have been seen to. Keeps the file short.
+   void              Examined(const datetime until)
+     {
+      m_examined=MathMax(m_examined,(long)until);
+      if(m_lines>LINES_MAX && !Rewrite())
+        {
+         m_broken=true;
+         Alert("The journal can't be written anew, is the disk full? Nothing is executed any more; error ",GetLastError());
+        }
+     }
+  };
+
+CJournal g_journal;
+#endif
+//+------------------------------------------------------------------+

@@ -1,0 +1,297 @@
+//+------------------------------------------------------------------+
+//|                                                       LookUp.mqh |
+//| Finds out at the broker what became of an order by its magic     |
+//| number. What is found is told at once. "Never sent" is said only |
+//| of a claim in this journal without an order send; "not found"    |
+//| only after a whole history was searched for as long as the grace |
+//| lasts; all else is silence.                                      |
+//+------------------------------------------------------------------+
+#ifndef COMMUNITY_LOOKUP_MQH
+#define COMMUNITY_LOOKUP_MQH
+
+// Own orders without an answer are looked for this often, the newest ones.
+#define OWN_EVERY_MS 1000
+#define OWN_MAX      50
+
+// Since when an unknown outcome is being looked up without a gap.
+struct Search
+  {
+   long              id;
+   int               attempt;
+   ulong             since;
+  };
+
+Search g_searches[];
+bool   g_resolved=false;        // the first question for unknown outcomes was answered
+ulong  g_resolve_at=0;
+ulong  g_own_at=0;
+
+//+------------------------------------------------------------------+
+//| Variables outlive a change of the account.                       |
+//+------------------------------------------------------------------+
+void StartLookUps(void)
+  {
+   ArrayResize(g_searches,0);
+   g_resolved=false;
+   g_resolve_at=0;
+   g_own_at=0;
+  }
+//+------------------------------------------------------------------+
+//| The opening with this magic number, in deals, positions, resting |
+//| orders and ended ones.                                           |
+//+------------------------------------------------------------------+
+bool FindOpening(const long magic,Report &report)
+  {
+   if(!HistorySelect(0,FAR_FUTURE))
+      return(false);
+   double volume=0.0,cost=0.0;
+   int    total=HistoryDealsTotal();
+   for(int i=0; i<total; i++)
+     {
+      ulong deal=HistoryDealGetTicket(i);
+      if(HistoryDealGetInteger(deal,DEAL_MAGIC)!=magic || HistoryDealGetInteger(deal,DEAL_ENTRY)!=DEAL_ENTRY_IN)
+         continue;
+      if(volume>0.0)
+         AddCover(report,(long)deal); // one order may be filled by several deals
+      else
+         FillOpening(deal,report);
+      volume+=HistoryDealGetDouble(deal,DEAL_VOLUME);
+      cost+=HistoryDealGetDouble(deal,DEAL_VOLUME)*HistoryDealGetDouble(deal,DEAL_PRICE);
+     }
+   if(volume>0.0)
+     {
+      report.status="executed";
+      report.volume=NormalizeDouble(volume,8);
+      report.price=cost/volume;
+      SetRetcode(report,TRADE_RETCODE_DONE,"found at the broker");
+      return(true);
+     }
+   return(FindPosition(magic,report) || FindRestingOrder(magic,report) || FindEndedOrder(magic,report));
+  }
+//+------------------------------------------------------------------+
+bool FindPosition(const long magic,Report &report)
+  {
+   for(int i=PositionsTotal()-1; i>=0; i--)
+     {
+      ulong ticket=PositionGetTicket(i);
+      if(ticket==0 || PositionGetInteger(POSITION_MAGIC)!=magic)
+         continue;
+      string symbol=PositionGetString(POSITION_SYMBOL);
+      report.status="executed";
+      report.ticket=(long)ticket;
+      report.position=PositionGetInteger(POSITION_IDENTIFIER);
+      report.symbol=PlatformSymbol(symbol);
+      report.action=PositionGetInteger(POSITION_TYPE)==POSITION_TYPE_BUY ? "BUY" : "SELL";
+      report.digits=PriceDigits(symbol);
+      report.has_volume=true;
+      report.volume=PositionGetDouble(POSITION_VOLUME);
+      report.price=PositionGetDouble(POSITION_PRICE_OPEN);
+      SetRetcode(report,TRADE_RETCODE_DONE,"found at the broker");
+      return(true);
+     }
+   return(false);
+  }
+//+------------------------------------------------------------------+
+void FillPlaced(const ulong ticket,const string symbol,const double volume,const double price,Report &report)
+  {
+   report.status="placed";
+   report.ticket=(long)ticket;
+   report.order=(long)ticket;
+   report.symbol=PlatformSymbol(symbol);
+   report.digits=PriceDigits(symbol);
+   report.has_volume=true;
+   report.volume=volume;
+   report.price=price;
+   SetRetcode(report,TRADE_RETCODE_PLACED,"found at the broker");
+  }
+//+------------------------------------------------------------------+
+bool FindRestingOrder(const long magic,Report &report)
+  {
+   for(int i=OrdersTotal()-1; i>=0; i--)
+     {
+      ulong ticket=OrderGetTicket(i);
+      if(ticket==0 || OrderGetInteger(ORDER_MAGIC)!=magic || !IsRestingType(OrderGetInteger(ORDER_TYPE)))
+         continue;
+      FillPlaced(ticket,OrderGetString(ORDER_SYMBOL),OrderGetDouble(ORDER_VOLUME_INITIAL),OrderGetDouble(ORDER_PRICE_OPEN),report);
+      return(true);
+     }
+   return(false);
+  }
+//+------------------------------------------------------------------+
+//| An order that rested and is gone was placed all the same; its    |
+//| end is a report of its own.                                      |
+//+------------------------------------------------------------------+
+bool FindEndedOrder(const long magic,Report &report)
+  {
+   for(int i=HistoryOrdersTotal()-1; i>=0; i--)
+     {
+      ulong ticket=HistoryOrderGetTicket(i);
+      if(HistoryOrderGetInteger(ticket,ORDER_MAGIC)!=magic || !IsRestingType(HistoryOrderGetInteger(ticket,ORDER_TYPE)))
+         continue;
+      FillPlaced(ticket,HistoryOrderGetString(ticket,ORDER_SYMBOL),HistoryOrderGetDouble(ticket,ORDER_VOLUME_INITIAL),
+                 HistoryOrderGetDouble(ticket,ORDER_PRICE_OPEN),report);
+      return(true);
+     }
+   return(false);
+  }
+//+------------------------------------------------------------------+
+//| The closings that a signal with this magic number made.          |
+//+------------------------------------------------------------------+
+bool FindClosings(const long magic,Report &report)
+  {
+   if(!HistorySelect(0,FAR_FUTURE))
+      return(false);
+   int total=HistoryDealsTotal(),found=0;
+   for(int i=0; i<total; i++)
+     {
+      ulong deal=HistoryDealGetTicket(i);
+      if(HistoryDealGetInteger(deal,DEAL_MAGIC)!=magic || HistoryDealGetInteger(deal,DEAL_ENTRY)==DEAL_ENTRY_IN ||
+         HistoryDealGetInteger(deal,DEAL_REASON)!=DEAL_REASON_EXPERT)
+         continue;
+      AddClosingResult(deal,TRADE_RETCODE_DONE,report);
+      found++;
+     }
+   if(found==0)
+      return(false);
+   report.status="executed";
+   SetRetcode(report,TRADE_RETCODE_DONE,"found at the broker: "+IntegerToString(found)+" closed");
+   return(true);
+  }
+//+------------------------------------------------------------------+
+//| What the broker knows of a signal.                               |
+//+------------------------------------------------------------------+
+bool FindOutcome(const Signal &signal,Report &report)
+  {
+   report=NewReport("executed");
+   bool found=false;
+   if(IsOpening(signal))
+      found=FindOpening(signal.magic,report);
+   else if(signal.action=="CLOSE" || signal.action=="CLOSE_ALL")
+      found=FindClosings(signal.magic,report);
+   else if(signal.action=="MODIFY")
+      found=IsModified(signal);
+   else
+      found=signal.action=="PING";
+   AnswerTo(signal,report);
+   return(found);
+  }
+//+------------------------------------------------------------------+
+//| What this journal began and nobody told of: at start before      |
+//| anything else, then as long as an answer of the broker is out.   |
+//+------------------------------------------------------------------+
+void ResolveOwn(void)
+  {
+   if(GetTickCount64()<g_own_at)
+      return;
+   g_own_at=GetTickCount64()+OWN_EVERY_MS;
+   for(int i=MathMax(0,g_journal.Intents()-OWN_MAX); i<g_journal.Intents(); i++)
+     {
+      if(g_journal.IsReported(i))
+         continue;
+      Report report=NewReport("not_sent");
+      if(!g_journal.WasSent(i))
+         report.message="the terminal ended before the order was sent";
+      else if(!FindOpening(g_journal.IntentMagic(i),report) && !FindClosings(g_journal.IntentMagic(i),report))
+         continue;
+      report.id=g_journal.IntentId(i);
+      report.attempt=g_journal.IntentAttempt(i);
+      Send(report);
+     }
+  }
+//+------------------------------------------------------------------+
+//| Asks the platform which outcomes it does not know.               |
+//+------------------------------------------------------------------+
+void ResolveUnknown(void)
+  {
+   if(GetTickCount64()<g_resolve_at || !g_platform.IsReady())
+      return;
+   string      path="/api/signals/unresolved";
+   CJsonReader json;
+   int         status=g_platform.Send("GET",path+"?protocol=2&terminal="+g_journal.Terminal(),"");
+   if(status==0)
+      return;
+   if(status!=200 || StringFind(g_platform.Answer(),"[")!=0 || !json.Parse(g_platform.Answer()))
+     {
+      g_platform.NotUnderstood(path,status);
+      return;
+     }
+   g_platform.Understood();
+   string mode=g_platform.Header("X-Account-Mode");
+   g_resolve_at=GetTickCount64()+(ulong)InpUnresolvedSeconds*1000;
+   ForgetSearches(json);
+   for(int i=0; i<json.Count(); i++)
+     {
+      Signal signal;
+      if(ReadClaim(json,i,signal))
+        {
+         if(g_journal.Base()==0)
+            g_journal.SetBase(signal.magic/MAGIC_SPAN);
+         Resolve(signal);
+        }
+     }
+   g_resolved=true;
+   Obey(mode);
+  }
+//+------------------------------------------------------------------+
+void Resolve(const Signal &signal)
+  {
+   if(g_journal.IsWaiting(signal.id))
+      return; // its report is on the way
+   Report report;
+   if(FindOutcome(signal,report))
+     {
+      Send(report);
+      return;
+     }
+   int intent=g_journal.FindIntent(signal.id);
+   if(intent>=0 && g_journal.IntentAttempt(intent)==signal.attempt && !g_journal.WasSent(intent))
+     {
+      Send(ReportOf(signal,"not_sent","OrderSend was never called"));
+      return;
+     }
+   ulong since=SearchedSince(signal.id,signal.attempt);
+   if(g_history.IsComplete() && GetTickCount64()-since>=(ulong)InpGraceSeconds*1000)
+      Send(ReportOf(signal,"not_found","not in positions, orders and the whole history"));
+  }
+//+------------------------------------------------------------------+
+//| Since when this one is looked for. A gap in the connection, or   |
+//| in the history, begins it anew.                                  |
+//+------------------------------------------------------------------+
+ulong SearchedSince(const long id,const int attempt)
+  {
+   int count=ArraySize(g_searches);
+   int at=0;
+   while(at<count && (g_searches[at].id!=id || g_searches[at].attempt!=attempt))
+      at++;
+   if(at==count)
+     {
+      ArrayResize(g_searches,count+1);
+      g_searches[at].id=id;
+      g_searches[at].attempt=attempt;
+      g_searches[at].since=GetTickCount64();
+     }
+   if(!g_history.IsComplete())
+      g_searches[at].since=GetTickCount64();
+   return(g_searches[at].since);
+  }
+//+------------------------------------------------------------------+
+//| Those that are not asked for any more.                           |
+//+------------------------------------------------------------------+
+void ForgetSearches(const CJsonReader &json)
+  {
+   int kept=0;
+   for(int i=0; i<ArraySize(g_searches); i++)
+     {
+      bool listed=false;
+      for(int j=0; j<json.Count() && !listed; j++)
+         listed=json.Integer(j,"id")==g_searches[i].id && json.Integer(j,"attempt")==g_searches[i].attempt;
+      if(listed)
+        {
+         g_searches[kept]=g_searches[i];
+         kept++;
+        }
+     }
+   ArrayResize(g_searches,kept);
+  }
+#endif
+//+------------------------------------------------------------------+
