@@ -85,6 +85,8 @@ pub(crate) struct Updated {
     message: &'static str,
     /// What the account may do now.
     mode: String,
+    /// The first part of all magic numbers of the account: by it the terminal knows the account's own orders.
+    magic_base: i64,
 }
 
 /// Takes an account's figures.
@@ -133,8 +135,8 @@ pub(crate) async fn update(
         },
     };
     dispatcher.publisher.publish(&envelope).await.map_err(Error::Publish)?;
-    let mode = account::store_report(&mut *dispatcher.pool.acquire().await?, &envelope.body).await?;
+    let (mode, magic_base) = account::store_report(&mut *dispatcher.pool.acquire().await?, &envelope.body).await?;
     metrics::gauge!("pipeline_terminal_last_update_timestamp_seconds", "account" => envelope.body.account.to_string())
         .set(seconds(received_at));
-    Ok(axum::Json(Updated { status: "ok", message: "account figures accepted", mode }))
+    Ok(axum::Json(Updated { status: "ok", message: "account figures accepted", mode, magic_base }))
 }

@@ -242,6 +242,9 @@ pub(crate) struct LookUp {
     order_type: String,
     volume: Option<Decimal>,
     entry: Option<Decimal>,
+    /// With `tp`, what a change of stops must look like where it happened.
+    sl: Option<Decimal>,
+    tp: Option<Decimal>,
     ticket: Option<i64>,
     /// The installation that took it: only this one may report `not_sent`.
     terminal: Option<String>,
@@ -273,6 +276,8 @@ pub(crate) async fn unresolved(
         order_type: signal.order_type,
         volume: plain(signal.volume),
         entry: plain(signal.entry),
+        sl: plain(signal.sl),
+        tp: plain(signal.tp),
         ticket: signal.ticket,
         terminal: signal.claimed_by,
         claimed_at: signal.claimed_at,

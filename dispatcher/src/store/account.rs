@@ -213,8 +213,8 @@ pub(crate) async fn without_a_full_terminal(
     .await
 }
 
-/// Keeps the last figures of an account, and returns its mode.
-pub(crate) async fn store_report(db: &mut PgConnection, update: &AccountUpdated) -> Result<String, sqlx::Error> {
+/// Keeps the last figures of an account; its mode and the first part of its magic numbers.
+pub(crate) async fn store_report(db: &mut PgConnection, update: &AccountUpdated) -> Result<(String, i64), sqlx::Error> {
     sqlx::query!(
         "insert into account_reports (account, received_at, terminal, balance, equity, margin, free_margin, profit,
                                       open_positions, connected, trade_allowed, tick_age_ms)
@@ -239,5 +239,6 @@ pub(crate) async fn store_report(db: &mut PgConnection, update: &AccountUpdated)
     )
     .execute(&mut *db)
     .await?;
-    sqlx::query_scalar!("select mode from accounts where account = $1", update.account.as_str()).fetch_one(db).await
+    let row = sqlx::query!("select mode, magic_base from accounts where account = $1", update.account.as_str());
+    row.fetch_one(db).await.map(|row| (row.mode, row.magic_base))
 }
