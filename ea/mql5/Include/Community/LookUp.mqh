@@ -188,10 +188,10 @@ void ResolveOwn(void)
      {
       if(g_journal.IsReported(i))
          continue;
+      // The journal is believed only where the broker does not know better.
       Report report=NewReport("not_sent");
-      if(!g_journal.WasSent(i))
-         report.message="the terminal ended before the order was sent";
-      else if(!FindOpening(g_journal.IntentMagic(i),report) && !FindClosings(g_journal.IntentMagic(i),report))
+      report.message="the terminal ended before the order was sent";
+      if(!FindOpening(g_journal.IntentMagic(i),report) && !FindClosings(g_journal.IntentMagic(i),report) && g_journal.WasSent(i))
          continue;
       report.id=g_journal.IntentId(i);
       report.attempt=g_journal.IntentAttempt(i);

@@ -119,6 +119,14 @@ impl Terminal {
             (OrderKind::Stop, Side::Buy) => (round(signal.entry), OrderType::BuyStop),
             (OrderKind::Stop, Side::Sell) => (round(signal.entry), OrderType::SellStop),
         };
+        if kind == OrderKind::Market
+            && let (Some(entry), Some(points)) = (signal.entry, signal.max_slippage_points)
+        {
+            let worse = if side == Side::Buy { price - entry } else { entry - price };
+            if worse > spec.point * Decimal::from(points) {
+                return Err((retcode::PRICE_CHANGED, "the price is further from the signal's reference than it allows"));
+            }
+        }
         let volume = match (signal.volume, signal.risk_percent) {
             (Some(volume), _) if signal.max_volume.is_some_and(|most| volume > most) => {
                 return Err((retcode::INVALID_VOLUME, "the volume is above the largest allowed"));

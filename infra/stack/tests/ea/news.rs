@@ -1,0 +1,102 @@
+//! What happens at the broker without a signal, and the account's figures.
+
+use rust_decimal::Decimal;
+use serde_json::{Value, json};
+use stack::client::decimal;
+use stack::market::{Filling, OrderType, Request, TradeRequest};
+
+use super::desk::Desk;
+use crate::support::{Whole, eventually};
+
+impl Whole {
+    async fn closed_trade(&self, ticket: u64) -> Value {
+        eventually(&format!("the trade {ticket} is closed"), || async {
+            let mut trades = self.trades().await.into_iter();
+            trades.find(|trade| trade["ticket"] == json!(ticket) && trade["status"] == "closed")
+        })
+        .await
+    }
+}
+
+/// Goal: a position that its stop loss, its take profit or a person closed is told with its profit under the signal that
+/// opened it, also where nobody was there to see it.
+#[tokio::test]
+async fn closings_without_a_signal_are_told_with_their_profit() {
+    let whole = Whole::start(&[]).await;
+    let desk = Desk::open();
+    desk.price("EURUSD", "1.10000");
+    let ea = desk.trade(&whole);
+    let order = |stops: Value| {
+        let mut body = json!({"symbol": "EURUSD", "action": "BUY", "volume": 0.1});
+        body.as_object_mut().unwrap().extend(stops.as_object().unwrap().clone());
+        body
+    };
+    let stopped = whole.executed(order(json!({"sl": 1.09}))).await;
+    whole.executed(order(json!({"tp": 1.12}))).await;
+    whole.executed(order(json!({}))).await;
+    let tickets: Vec<u64> = desk.market.lock().unwrap().positions().iter().map(|one| one.ticket).collect();
+    desk.price("EURUSD", "1.08900");
+    let loss = whole.closed_trade(tickets[0]).await;
+    assert_eq!((&loss["signal_id"], decimal(&loss["profit"])), (&stopped["signal_id"], "-11.12".parse().unwrap()));
+    ea.killed().await;
+    desk.price("EURUSD", "1.12000");
+    let by_hand = TradeRequest {
+        position: tickets[2],
+        symbol: "EURUSD".to_owned(),
+        volume: "0.1".parse().unwrap(),
+        order_type: OrderType::Sell,
+        filling: Filling::Ioc,
+        ..Default::default()
+    };
+    desk.call(Request::OrderSend(by_hand));
+    let again = desk.trade(&whole);
+    let won = whole.closed_trade(tickets[1]).await;
+    let hand = whole.closed_trade(tickets[2]).await;
+    assert_eq!((decimal(&won["profit"]), decimal(&hand["profit"])), ("19.88".parse().unwrap(), "19.88".parse().unwrap()));
+    again.says("closed by hand").await;
+    let profits: Decimal = whole.trades().await.iter().map(|trade| decimal(&trade["profit"])).sum();
+    assert_eq!(profits, desk.market.lock().unwrap().account().balance - Decimal::from(10_000));
+    again.stopped().await;
+    desk.closed(whole).await;
+}
+
+/// Goal: the account's figures are the market's, with deposits apart from profit, and a history that does not add up yet
+/// tells no deposits.
+#[tokio::test]
+async fn the_accounts_figures_are_the_markets() {
+    let whole = Whole::start(&[]).await;
+    let desk = Desk::open();
+    let ea = desk.trade(&whole);
+    whole.executed(json!({"symbol": "EURUSD", "action": "BUY", "volume": 0.1})).await;
+    desk.call(Request::Deposit { amount: "2500.50".parse().unwrap() });
+    whole.executed(json!({"symbol": "EURUSD", "action": "CLOSE"})).await;
+    let market = desk.market.lock().unwrap().account();
+    let told = eventually("the figures are told", || async {
+        let stats = whole.operator.get("/api/account/stats").await.unwrap();
+        (decimal(&stats["account"]["balance"]) == market.balance).then_some(stats)
+    })
+    .await;
+    assert_eq!((decimal(&told["account"]["equity"]), decimal(&told["account"]["margin"])), (market.equity, market.margin));
+    let mut db = whole.sandbox.database().await.unwrap();
+    let net: Option<Decimal> = sqlx::query_scalar(
+        "select net_deposits from account_state where account = 'main' order by received_at desc limit 1",
+    )
+    .fetch_one(&mut db)
+    .await
+    .unwrap();
+    assert_eq!(net, Some("12500.50".parse().unwrap()));
+    desk.call(Request::SetHistoryDelay { ms: 60_000 });
+    desk.call(Request::Deposit { amount: "1.00".parse().unwrap() });
+    eventually("a report without deposits", || async {
+        let last: Option<Decimal> = sqlx::query_scalar(
+            "select net_deposits from account_state where account = 'main' order by received_at desc limit 1",
+        )
+        .fetch_one(&mut whole.sandbox.database().await.unwrap())
+        .await
+        .unwrap();
+        last.is_none().then_some(())
+    })
+    .await;
+    ea.stopped().await;
+    desk.closed(whole).await;
+}
