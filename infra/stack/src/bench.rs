@@ -5,6 +5,7 @@
 
 mod accept;
 mod delivery;
+mod ea;
 mod http;
 mod money;
 mod report;
@@ -52,10 +53,16 @@ pub struct Args {
     only: Vec<Part>,
 }
 
-#[derive(Clone, Copy, Debug, clap::Subcommand)]
+#[derive(Clone, Debug, clap::Subcommand)]
 enum What {
     /// The members' money instead of the signals: what updates, valuations and questions cost with a million members
     Money,
+    /// The Expert Advisor: how long until its order is at the broker, with a long poll and through the relay
+    Ea {
+        /// Its program; `./infra/up --terminal native` builds it
+        #[arg(long, env = "EA_NATIVE")]
+        ea: PathBuf,
+    },
 }
 
 /// What is measured, in this order.
@@ -183,9 +190,10 @@ async fn on_servers(
     };
     let lasts = Duration::from_secs(args.seconds);
     let mut bench = Bench { database_url, amqp_url, folder, lasts, stop: stop.clone(), report: Report::default() };
-    let outcome = match args.what {
+    let outcome = match &args.what {
         None => bench.run(&args.only).await.map(|()| "every accepted signal is accounted for"),
         Some(What::Money) => bench.money().await.map(|()| "every update was applied and the books prove every balance"),
+        Some(What::Ea { ea }) => bench.expert_advisor(ea).await.map(|()| "every signal has one order and is executed"),
     };
     let outcome = outcome.and_then(|accounted| Ok(bench.report.end(accounted, args.json)?));
     std::fs::remove_dir_all(&bench.folder)?;
@@ -331,6 +339,43 @@ impl Bench {
         let memory = service.resident_megabytes()?;
         service.stop().await?;
         Ok(memory)
+    }
+
+    /// From the answer to a signal's sender to the order at the broker, both ways.
+    async fn expert_advisor(&mut self, program: &Path) -> Result<(), BenchError> {
+        let key = |sandbox: &Sandbox| format!("InpKey={}\nInpWaitMs=1000\n", sandbox.keys.terminal());
+        Report::begin()?;
+        self.in_sandbox(&[], async |bench, sandbox| {
+            let (service, _) = Service::ready(sandbox, &bench.folder).await?;
+            let url = format!("http://{}", service.address);
+            let inputs = key(sandbox);
+            let ordered = ea::measure((program, &inputs), &url, (&service, sandbox), &bench.folder, bench.lasts).await?;
+            bench.ordered(&ordered, ["answer to order, long poll, p50", "answer to order, long poll, p99"], [5.0, 15.0])?;
+            service.stop().await
+        })
+        .await?;
+        self.in_sandbox(&[], async |bench, sandbox| {
+            let (service, _) = Service::ready(sandbox, &bench.folder).await?;
+            let stop = self::CancellationToken::new();
+            let relay = mt5_bridge::Relaying::start(&format!("http://{}", service.address), sandbox.keys.terminal(), &stop)
+                .await
+                .map_err(BenchError::Refused)?;
+            let inputs = "InpWaitMs=0\nInpTimerMs=25\n";
+            let ordered =
+                ea::measure((program, inputs), &relay.url, (&service, sandbox), &bench.folder, bench.lasts).await?;
+            stop.cancel();
+            bench.ordered(&ordered, ["answer to order, relay and 25 ms polls, p50", "answer to order, relay and 25 ms polls, p99"], [25.0, 40.0])?;
+            service.stop().await
+        })
+        .await
+    }
+
+    fn ordered(&mut self, ordered: &ea::Ordered, names: [&'static str; 2], most: [f64; 2]) -> Result<(), BenchError> {
+        let conditions = self.conditions(1, 1, ordered.lasted)?;
+        for ((name, part), most) in names.into_iter().zip([0.5, 0.99]).zip(most) {
+            self.add(name, quantile(&ordered.latencies, part), "ms", Target::AtMost(most), conditions)?;
+        }
+        self.add("  behind at the end", ordered.behind.as_secs_f64() * 1_000.0, "ms", Target::AtMost(100.0), conditions)
     }
 
     async fn many_terminals(&mut self, sandbox: &Sandbox) -> Result<f64, BenchError> {

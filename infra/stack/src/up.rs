@@ -4,6 +4,7 @@
 //! start takes over what still runs.
 
 mod job;
+mod native;
 mod view;
 
 use std::net::SocketAddr;
@@ -34,6 +35,8 @@ const METRICS: &str = "metrics";
 pub enum Terminal {
     /// A simulated terminal in this process, with a market of its own.
     Sim,
+    /// The Expert Advisor itself, compiled for this machine, at the same market.
+    Native,
     /// None: connect your own.
     None,
 }
@@ -56,6 +59,9 @@ pub struct Args {
     /// Who trades
     #[arg(long, value_enum, default_value_t = Terminal::Sim)]
     terminal: Terminal,
+    /// With --terminal native: the Expert Advisor's program
+    #[arg(long, env = "EA_NATIVE")]
+    ea: Option<PathBuf>,
     /// With --once: the last line is one JSON object with the figures
     #[arg(long)]
     json: bool,
@@ -114,6 +120,9 @@ pub async fn main(args: Args, stop: CancellationToken) -> Result<ExitCode, UpErr
     }
     if args.once && args.terminal == Terminal::None {
         return Err(UpError::Usage("--once runs the main job, which needs a terminal: use --terminal sim"));
+    }
+    if args.terminal == Terminal::Native && args.ea.is_none() {
+        return Err(UpError::Usage("--terminal native needs the Expert Advisor's program: ./infra/up builds and names it"));
     }
     let data = args.data.clone().unwrap_or_else(servers::default_data);
     let data = std::path::absolute(&data).map_err(|error| UpError::File(data, error))?;
@@ -238,7 +247,8 @@ async fn serve(
         return Ok(ExitCode::SUCCESS);
     }
     let terminal = data.join("terminal");
-    let figures = Box::pin(job::run(&platform.url, keys, &terminal, args.once, view, stop)).await?;
+    let ea = args.ea.as_deref().filter(|_| args.terminal == Terminal::Native);
+    let figures = Box::pin(job::run(&platform.url, keys, &terminal, ea, args.once, view, stop)).await?;
     if let (Some(figures), true) = (figures, args.json) {
         view.line(&figures.to_string());
     }

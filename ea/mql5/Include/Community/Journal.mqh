@@ -132,6 +132,12 @@ private:
         }
       m_waiting=kept;
      }
+   void              MarkReported(const long id)
+     {
+      int at=IntentPlace(id);
+      if(at<m_intent_count && m_intents[at].id==id)
+         m_intents[at].reported=true;
+     }
    void              Cover(const string tickets)
      {
       string parts[];
@@ -173,9 +179,7 @@ private:
          long id=StringToInteger(CutWord(rest));
          Cover(CutWord(rest));
          AddWaiting(number,id,rest);
-         int  at=IntentPlace(id);
-         if(at<m_intent_count && m_intents[at].id==id)
-            m_intents[at].reported=true;
+         MarkReported(id);
         }
       else if(kind=="answered")
          DropWaiting(StringToInteger(rest));
@@ -408,6 +412,7 @@ public:
         {
          Cover(covers);
          AddWaiting(m_next_report,id,json);
+         MarkReported(id);
         }
       Flush();
      }

@@ -12,11 +12,12 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::UpError;
+use super::native;
 use super::view::{View, signed};
 use crate::client::{Client, ClientError, cents, decimal};
-use crate::market::{Deal, DealType, Entry, Market, MarketConfig, Request};
+use crate::market::{Deal, DealType, Entry, Market, MarketConfig, Request, SharedMarket};
 use crate::platform::Keys;
-use crate::terminal::{self, Event, SharedMarket};
+use crate::terminal::{self, Event};
 
 /// The members of the demonstration and what they bring.
 const MEMBERS: [(&str, i64); 2] = [("anna", 3_000), ("ben", 7_000)];
@@ -46,6 +47,7 @@ pub(super) async fn run(
     url: &str,
     keys: &Keys,
     folder: &Path,
+    ea: Option<&Path>,
     once: bool,
     view: View,
     stop: &CancellationToken,
@@ -64,9 +66,21 @@ pub(super) async fn run(
         tick_interval: None,
         ..terminal::Config::new(url, keys.terminal(), http)
     };
-    let terminal = terminal::run(config, market.clone(), Some(events), ending.clone());
+    let terminal = async {
+        let (market, ending) = (market.clone(), ending.clone());
+        match ea {
+            Some(program) => {
+                let traded = native::run(program, folder, (url, keys.terminal()), market, view, ending);
+                traded.await.map_err(|error| error.to_string())
+            }
+            None => {
+                let traded = terminal::run(config, market, Some(events), ending);
+                traded.await.map_err(|error| error.to_string())
+            }
+        }
+    };
     let operator = Client::new(url, keys.operator())?;
-    let job = Job { generator: operator.with_key(keys.generator()), operator, market, view };
+    let job = Job { generator: operator.with_key(keys.generator()), operator, market: market.clone(), view };
     let watch = tokio::spawn(tell(seen, view));
     let work = async {
         let figures = job.main_job().await?;
