@@ -7,7 +7,7 @@ use clap::{Parser, Subcommand};
 use common::clock::Clock;
 use common::config::Settings;
 use common::service::Lifecycle;
-use stack::{bench, books, platform, servers, terminal, up};
+use stack::{bench, books, market, platform, servers, terminal, up};
 
 /// A trading community's platform: signals in, orders at the broker, each member's profit to the cent.
 #[derive(Parser)]
@@ -29,6 +29,8 @@ enum Command {
     Books(books::Args),
     /// The simulated terminal alone, over HTTP
     Terminal(terminal::Args),
+    /// The simulated market alone, over a Unix socket, for a native Expert Advisor to trade at
+    Market(market::Args),
     /// A private PostgreSQL and RabbitMQ, until stopped
     Servers {
         /// Where they keep their data
@@ -86,6 +88,10 @@ async fn run(command: Command) -> Result<ExitCode, Failure> {
         Command::Books(args) => Ok(books::main(args).await?),
         Command::Terminal(args) => {
             terminal::main(args, stop).await?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Market(args) => {
+            market::main(args, stop).await?;
             Ok(ExitCode::SUCCESS)
         }
         Command::Servers { data, print_env } => {

@@ -3,28 +3,41 @@
 //! Pure and synchronous; the clock is passed in. Its invariant: the balance is the sum of all deals, and what an answer
 //! says happened is stored before the answer is given, so that killing the process loses nothing.
 
+mod answer;
+mod check;
+mod connection;
+mod faults;
 mod price;
+mod process;
 mod record;
+pub mod retcode;
+mod server;
 mod state;
 mod store;
 mod symbol;
 mod trade;
+mod view;
 mod wire;
 
 #[cfg(test)]
 mod tests;
 
 use std::path::Path;
+use std::sync::{Arc, Mutex};
 
 use rust_decimal::Decimal;
 use time::{Duration, OffsetDateTime};
 
+use faults::Faults;
 use state::{Effect, State};
 use store::{Record, Store};
 
+pub use connection::Connection;
+pub use process::{Args, main};
 pub use record::{Account, Deal, DealType, Entry, Order, OrderState, OrderType, Position, Quote, Reason, Side};
+pub use server::{listen, serve};
 pub use symbol::SymbolSpec;
-pub use wire::{Filling, Request, Response, TradeAction, TradeRequest, TradeResult, retcode};
+pub use wire::{Filling, Request, Response, Tick, TradeAction, TradeRequest, TradeResult, View};
 
 /// Largest amount of money and largest price taken, so that no product of a request can overflow.
 const NUMBER_MAX: Decimal = Decimal::from_parts(0xD4A5_1000, 0xE8, 0, false, 0); // 10^12
@@ -94,16 +107,8 @@ pub enum Error {
     NoConversion(String),
 }
 
-/// Faults to inject; they end with the process.
-#[derive(Debug)]
-struct Faults {
-    fail_next: u32,
-    fail_retcode: u32,
-    fail_executed: bool,
-    max_fill: Option<Decimal>,
-    open: bool,
-    trade_allowed: bool,
-}
+/// A market that its terminals and observers look at, in one process.
+pub type SharedMarket = Arc<Mutex<Market>>;
 
 /// The broker.
 #[derive(Debug)]
@@ -115,6 +120,8 @@ pub struct Market {
     prices_changed: bool,
     stored_at: Option<OffsetDateTime>,
     faults: Faults,
+    /// How many deals and finished orders showed when they were last looked at.
+    visible: (usize, usize),
     revision: u64,
     broken: Option<String>,
 }
@@ -127,27 +134,20 @@ impl Market {
         let fresh = stored.is_none();
         let deposit = config.deposit;
         let mut state = stored.unwrap_or_else(|| State::new(&config));
-        state.add_symbols(config.symbols);
+        state.add_symbols(config.symbols, millis(now));
         if let Some(symbol) =
             state.symbols.values().find(|symbol| state.convert(Decimal::ONE, &symbol.profit_currency).is_none())
         {
             return Err(Error::NoConversion(symbol.name.clone()));
         }
-        let faults = Faults {
-            fail_next: 0,
-            fail_retcode: 0,
-            fail_executed: false,
-            max_fill: None,
-            open: true,
-            trade_allowed: true,
-        };
         let mut market = Self {
             state,
             store,
             batch: Vec::new(),
             prices_changed: false,
             stored_at: None,
-            faults,
+            faults: Faults::default(),
+            visible: (0, 0),
             revision: 0,
             broken: None,
         };
@@ -178,62 +178,6 @@ impl Market {
                 Response::Error { message }
             }
         }
-    }
-
-    fn answer(&mut self, request: Request, now: OffsetDateTime) -> Response {
-        match request {
-            Request::Quote { symbol } => self.quote(&symbol).map_or_else(|| unknown(&symbol), Response::Quote),
-            Request::Symbol { symbol } => {
-                self.symbol(&symbol).cloned().map_or_else(|| unknown(&symbol), Response::Symbol)
-            }
-            Request::Account => Response::Account(self.account()),
-            Request::Positions => Response::Positions(self.positions()),
-            Request::Orders => Response::Orders(self.orders().cloned().collect()),
-            Request::HistoryOrders { skip } => {
-                Response::Orders(self.history_orders().iter().skip(skip).cloned().collect())
-            }
-            Request::Deals { after } => Response::Deals(self.deals_after(after).to_vec()),
-            Request::CalcProfit { symbol, side, volume, open, close } => {
-                self.calc_profit(&symbol, side, volume, open, close).map_or_else(|| unknown(&symbol), Response::Profit)
-            }
-            Request::OrderSend(request) => Response::Trade(self.order_send(&request, now)),
-            Request::Deposit { amount } => self.cash(amount, amount, now),
-            Request::Withdraw { amount } => self.cash(amount, -amount, now),
-            Request::Advance { steps } => {
-                self.advance(steps, now);
-                Response::Done
-            }
-            Request::SetPrice { symbol, bid } => self.set_price(&symbol, bid, now),
-            Request::FailNext { count, retcode, executed } => {
-                self.faults =
-                    Faults { fail_next: count, fail_retcode: retcode, fail_executed: executed, ..self.faults };
-                Response::Done
-            }
-            Request::SetMaxFill { volume } => {
-                self.faults.max_fill = volume;
-                Response::Done
-            }
-            Request::SetOpen { open } => {
-                self.faults.open = open;
-                Response::Done
-            }
-            Request::SetTradeAllowed { allowed } => {
-                self.faults.trade_allowed = allowed;
-                self.revision += 1;
-                Response::Done
-            }
-        }
-    }
-
-    fn cash(&mut self, amount: Decimal, change: Decimal, now: OffsetDateTime) -> Response {
-        if amount <= Decimal::ZERO || amount > NUMBER_MAX || amount != amount.round_dp(state::MONEY_DIGITS) {
-            return Response::Error { message: "the amount must be above zero, in whole minor units".to_owned() };
-        }
-        if change < Decimal::ZERO && (amount > self.state.balance || amount > self.account().free_margin) {
-            return Response::Error { message: "not enough free margin".to_owned() };
-        }
-        self.balance_deal(change, now);
-        Response::Done
     }
 
     fn balance_deal(&mut self, amount: Decimal, now: OffsetDateTime) {
@@ -338,12 +282,26 @@ impl Market {
             .then(|| self.state.profit(spec, side, volume, open, close))
     }
 
+    /// The margin of a trade in the account's currency; none for an unknown symbol or impossible figures.
+    pub fn calc_margin(&self, symbol: &str, volume: Decimal, price: Decimal) -> Option<Decimal> {
+        let spec = self.symbol(symbol)?;
+        (volume > Decimal::ZERO && volume <= spec.volume_max && spec.is_price(price))
+            .then(|| self.state.margin(spec, volume, price))
+    }
+
     /// The account's figures at the current prices.
     pub fn account(&self) -> Account {
         self.state.account(self.faults.trade_allowed)
     }
 }
 
-fn unknown(symbol: &str) -> Response {
-    Response::Error { message: format!("symbol {symbol:?} is unknown, or the figures are impossible") }
+/// A time in milliseconds of the Unix epoch.
+fn millis(at: OffsetDateTime) -> i64 {
+    i64::try_from(at.unix_timestamp_nanos() / 1_000_000).unwrap_or(i64::MAX)
+}
+
+/// The broker's clock: it stands for another machine, which has its own.
+#[expect(clippy::disallowed_methods, reason = "the simulated market and terminal are independent of every other crate")]
+pub fn now() -> OffsetDateTime {
+    OffsetDateTime::now_utc()
 }

@@ -23,20 +23,17 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use rust_decimal::Decimal;
-use time::OffsetDateTime;
 use tokio::sync::{Notify, mpsc};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use crate::market::{self, Market, MarketConfig, Request, Response, SymbolSpec};
+use crate::market::{self, Market, MarketConfig, Request, Response, SymbolSpec, now};
 use api::Api;
 use journal::Journal;
 
+pub use crate::market::SharedMarket;
 pub use config::{Args, Config, Fault};
 pub use wire::{Action, Mode, Status};
-
-/// A market that its terminal and an observer look at.
-pub type SharedMarket = Arc<Mutex<Market>>;
 
 /// How often the terminal looks for deals that it did not make itself.
 const WATCH_EVERY: Duration = Duration::from_millis(100);
@@ -300,9 +297,4 @@ impl Terminal {
         warn!(terminal.id = self.id, "{message}");
         self.tell(|| Event::Error { message });
     }
-}
-
-#[expect(clippy::disallowed_methods, reason = "the terminal is independent of every other crate, its clock too")]
-fn now() -> OffsetDateTime {
-    OffsetDateTime::now_utc()
 }

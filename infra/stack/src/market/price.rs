@@ -6,15 +6,18 @@ use rust_decimal::Decimal;
 use rust_decimal::prelude::ToPrimitive;
 use time::OffsetDateTime;
 
-use super::state::Effect;
 use super::trade::Cause;
-use super::{Market, Order, OrderState, OrderType, Position, Quote, Reason, Response, Side};
+use super::{Market, Order, OrderState, OrderType, Position, Quote, Reason, Response, Side, millis};
 
 /// Below this share of the margin, in percent, the broker closes the worst position.
 const STOP_OUT_PERCENT: i64 = 50;
 
 impl Market {
+    /// A closed market has no quotes: its prices stand still.
     pub(super) fn advance(&mut self, steps: u32, now: OffsetDateTime) {
+        if !self.faults.open {
+            return;
+        }
         let names: Vec<String> = self.state.symbols.keys().cloned().collect();
         for _ in 0..steps {
             for name in &names {
@@ -23,6 +26,7 @@ impl Market {
                     continue;
                 };
                 *bid = spec.step(*bid, &mut self.state.prices.random);
+                self.state.prices.moved_at.insert(name.clone(), millis(now));
                 self.react(name, now);
             }
         }
@@ -31,8 +35,9 @@ impl Market {
 
     pub(super) fn set_price(&mut self, symbol: &str, bid: Decimal, now: OffsetDateTime) -> Response {
         let points = self.symbol(symbol).filter(|spec| spec.is_price(bid)).and_then(|spec| (bid / spec.point).to_i64());
-        let Some(points) = points else { return super::unknown(symbol) };
+        let Some(points) = points else { return super::answer::unknown(symbol) };
         self.state.prices.bids.insert(symbol.to_owned(), points);
+        self.state.prices.moved_at.insert(symbol.to_owned(), millis(now));
         self.react(symbol, now);
         self.price_moved();
         self.stored_at = None; // a price set by hand is stored with this very call
@@ -48,7 +53,7 @@ impl Market {
         let over = |order: &&Order| order.expiration.is_some_and(|at| at <= now);
         let expired: Vec<Order> = self.state.orders.values().filter(over).cloned().collect();
         for order in expired {
-            self.apply(Effect::OrderDone(Order { state: OrderState::Expired, ..order }));
+            self.order_done(Order { state: OrderState::Expired, ..order }, now);
         }
     }
 

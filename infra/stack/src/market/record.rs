@@ -178,6 +178,12 @@ pub struct Order {
     /// When it ends by itself.
     #[serde(with = "time::serde::rfc3339::option")]
     pub expiration: Option<OffsetDateTime>,
+    /// When it was taken; none only in books from before this was kept.
+    #[serde(default, with = "time::serde::rfc3339::option")]
+    pub placed_at: Option<OffsetDateTime>,
+    /// When it was filled or ended otherwise; none while it rests.
+    #[serde(default, with = "time::serde::rfc3339::option")]
+    pub done_at: Option<OffsetDateTime>,
 }
 
 /// What a deal is.

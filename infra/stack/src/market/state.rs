@@ -32,6 +32,19 @@ pub(super) struct Prices {
     pub(super) random: Random,
     /// Bid in points.
     pub(super) bids: BTreeMap<String, i64>,
+    /// When a symbol's price last moved, in milliseconds of the Unix epoch.
+    #[serde(default)]
+    pub(super) moved_at: BTreeMap<String, i64>,
+}
+
+impl Prices {
+    fn new(seed: u64) -> Self {
+        Self { random: Random(seed), bids: BTreeMap::new(), moved_at: BTreeMap::new() }
+    }
+
+    pub(super) fn quote(&self, symbol: &SymbolSpec) -> Option<Quote> {
+        self.bids.get(&symbol.name).map(|bid| symbol.quote(*bid))
+    }
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -62,7 +75,7 @@ impl State {
             leverage: config.leverage.max(1),
             commission_per_lot: config.commission_per_lot,
             symbols: BTreeMap::new(),
-            prices: Prices { random: Random(config.seed), bids: BTreeMap::new() },
+            prices: Prices::new(config.seed),
             next_ticket: 1_000_001,
             balance: Decimal::ZERO,
             credit: config.credit,
@@ -73,8 +86,10 @@ impl State {
         }
     }
 
-    pub(super) fn add_symbols(&mut self, symbols: Vec<SymbolSpec>) {
+    /// A price nobody has seen move yet is one of `at_ms`.
+    pub(super) fn add_symbols(&mut self, symbols: Vec<SymbolSpec>, at_ms: i64) {
         for symbol in symbols {
+            self.prices.moved_at.entry(symbol.name.clone()).or_insert(at_ms);
             self.prices.bids.entry(symbol.name.clone()).or_insert(symbol.start);
             self.symbols.entry(symbol.name.clone()).or_insert(symbol);
         }
@@ -110,7 +125,7 @@ impl State {
     }
 
     pub(super) fn quote(&self, symbol: &str) -> Option<Quote> {
-        Some(self.symbols.get(symbol)?.quote(*self.prices.bids.get(symbol)?))
+        self.prices.quote(self.symbols.get(symbol)?)
     }
 
     /// An amount of another currency in the account's, at the current bid; none where no symbol connects the two.

@@ -111,6 +111,13 @@ impl Store {
     }
 }
 
+impl Drop for Store {
+    /// Closing the file would leave the lock to a child process that is being started at this moment.
+    fn drop(&mut self) {
+        let _ = self.log.unlock();
+    }
+}
+
 fn due_after(snapshot: &State) -> usize {
     COMPACT_AFTER.max(snapshot.deals.len() + snapshot.history.len())
 }

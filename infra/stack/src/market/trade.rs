@@ -5,11 +5,11 @@
 use rust_decimal::Decimal;
 use time::OffsetDateTime;
 
+use super::check::{check_price, check_resting, check_stops};
 use super::state::Effect;
-use super::wire::retcode;
 use super::{
     Deal, DealType, Entry, Filling, Market, Order, OrderState, OrderType, Position, Quote, Reason, Side, SymbolSpec,
-    TradeAction, TradeRequest, TradeResult,
+    TradeAction, TradeRequest, TradeResult, retcode,
 };
 
 /// Characters of a comment that the broker keeps.
@@ -24,20 +24,27 @@ pub(super) struct Cause {
 
 impl Market {
     pub(super) fn order_send(&mut self, request: &TradeRequest, now: OffsetDateTime) -> TradeResult {
-        let mut result = if self.faults.fail_next == 0 {
-            self.execute(request, now)
-        } else {
-            self.faults.fail_next -= 1;
-            if self.faults.fail_executed {
+        if self.faults.drops() {
+            if self.faults.drop.take() == Some(true) {
+                self.execute(request, now);
+            }
+            return TradeResult::default();
+        }
+        let mut result = if self.faults.lost.is_some() {
+            TradeResult { retcode: retcode::CONNECTION, ..TradeResult::default() }
+        } else if let Some(executed) = self.faults.fail.take() {
+            if executed {
                 self.execute(request, now);
             }
             TradeResult { retcode: self.faults.fail_retcode, ..TradeResult::default() }
+        } else {
+            self.execute(request, now)
         };
         if let Some(quote) = self.quote(&request.symbol) {
             result.bid = quote.bid;
             result.ask = quote.ask;
         }
-        words(result.retcode).clone_into(&mut result.comment);
+        retcode::words(result.retcode).clone_into(&mut result.comment);
         result
     }
 
@@ -46,6 +53,8 @@ impl Market {
             Err(retcode::TRADE_DISABLED)
         } else if !self.faults.open {
             Err(retcode::MARKET_CLOSED)
+        } else if self.faults.frozen && (request.position, request.order) != (0, 0) {
+            Err(retcode::FROZEN)
         } else {
             match request.action {
                 TradeAction::Deal if request.position == 0 => self.open_position(request, now),
@@ -53,7 +62,7 @@ impl Market {
                 TradeAction::Pending => self.place(request, now),
                 TradeAction::Sltp => self.change_stops(request),
                 TradeAction::Modify => self.modify(request, now),
-                TradeAction::Remove => self.remove(request),
+                TradeAction::Remove => self.remove(request, now),
             }
         };
         outcome.unwrap_or_else(|retcode| TradeResult { retcode, ..TradeResult::default() })
@@ -75,7 +84,7 @@ impl Market {
         if self.account().free_margin < self.state.margin(&spec, volume, price) {
             return Err(retcode::NO_MONEY);
         }
-        let order = self.new_order(request);
+        let order = self.new_order(request, now);
         let ticket = order.ticket;
         let deal = self.open_by(order, volume, price, now);
         Ok(filled(ticket, deal, volume, price, request.volume))
@@ -108,7 +117,7 @@ impl Market {
             return Err(retcode::INVALID_VOLUME);
         }
         check_resting(request, request.order_type, &spec, quote, now)?;
-        let order = self.new_order(request);
+        let order = self.new_order(request, now);
         let ticket = order.ticket;
         self.apply(Effect::Order(order));
         Ok(TradeResult { retcode: retcode::PLACED, order: ticket, volume: request.volume, ..TradeResult::default() })
@@ -138,9 +147,9 @@ impl Market {
         Ok(TradeResult { retcode: retcode::DONE, order: request.order, ..TradeResult::default() })
     }
 
-    fn remove(&mut self, request: &TradeRequest) -> Result<TradeResult, u32> {
+    fn remove(&mut self, request: &TradeRequest, now: OffsetDateTime) -> Result<TradeResult, u32> {
         let order = self.state.orders.get(&request.order).cloned().ok_or(retcode::INVALID)?;
-        self.apply(Effect::OrderDone(Order { state: OrderState::Cancelled, ..order }));
+        self.order_done(Order { state: OrderState::Cancelled, ..order }, now);
         Ok(TradeResult { retcode: retcode::DONE, order: request.order, ..TradeResult::default() })
     }
 
@@ -153,7 +162,7 @@ impl Market {
         if affordable && spec.is_volume(volume) {
             self.open_by(order, volume, price, now);
         } else {
-            self.apply(Effect::OrderDone(Order { state: OrderState::Rejected, ..order }));
+            self.order_done(Order { state: OrderState::Rejected, ..order }, now);
         }
     }
 
@@ -161,7 +170,7 @@ impl Market {
     fn open_by(&mut self, order: Order, volume: Decimal, price: Decimal, now: OffsetDateTime) -> u64 {
         let state = if volume == order.volume { OrderState::Filled } else { OrderState::Partial };
         let done = Order { state, filled: volume, position: order.ticket, ..order };
-        self.apply(Effect::OrderDone(done.clone()));
+        self.order_done(done.clone(), now);
         let side = done.order_type.side();
         let reason = if done.magic == 0 { Reason::Client } else { Reason::Expert };
         let cause = Cause { reason, magic: done.magic, comment: done.comment.clone() };
@@ -208,8 +217,10 @@ impl Market {
             position: position.ticket,
             comment: cause.comment.clone(),
             expiration: None,
+            placed_at: Some(now),
+            done_at: Some(now),
         };
-        self.apply(Effect::OrderDone(order.clone()));
+        self.order_done(order.clone(), now);
         let cause = Cause { comment: cause.comment.clone(), ..*cause };
         let deal = self.deal(&order, Entry::Out, profit, price, cause, now);
         if volume == position.volume {
@@ -218,6 +229,10 @@ impl Market {
             self.apply(Effect::Position(Position { volume: position.volume - volume, ..position.clone() }));
         }
         (order.ticket, deal, price)
+    }
+
+    pub(super) fn order_done(&mut self, order: Order, now: OffsetDateTime) {
+        self.apply(Effect::OrderDone(Order { done_at: Some(now), ..order }));
     }
 
     fn deal(
@@ -250,7 +265,7 @@ impl Market {
         ticket
     }
 
-    fn new_order(&self, request: &TradeRequest) -> Order {
+    fn new_order(&self, request: &TradeRequest, now: OffsetDateTime) -> Order {
         Order {
             ticket: self.state.next_ticket,
             symbol: request.symbol.clone(),
@@ -265,6 +280,8 @@ impl Market {
             position: 0,
             comment: short(&request.comment),
             expiration: request.expiration,
+            placed_at: Some(now),
+            done_at: None,
         }
     }
 
@@ -294,80 +311,6 @@ fn filled(order: u64, deal: u64, volume: Decimal, price: Decimal, requested: Dec
     TradeResult { retcode, deal, order, volume, price, ..TradeResult::default() }
 }
 
-/// A market order names the price that its sender saw; a worse one beyond the deviation is a requote.
-fn check_price(request: &TradeRequest, spec: &SymbolSpec, quote: Quote, side: Side) -> Result<(), u32> {
-    if request.price.is_zero() {
-        return Ok(());
-    }
-    if !spec.is_price(request.price) {
-        return Err(retcode::INVALID_PRICE);
-    }
-    let worse = match side {
-        Side::Buy => quote.ask - request.price,
-        Side::Sell => request.price - quote.bid,
-    };
-    if worse > spec.point * Decimal::from(request.deviation) { Err(retcode::REQUOTE) } else { Ok(()) }
-}
-
-/// Stops lie on their side of the reference price, at the least distance or further.
-fn check_stops(request: &TradeRequest, spec: &SymbolSpec, reference: Decimal, side: Side) -> Result<(), u32> {
-    let valid = |stop: Decimal, above: bool| {
-        let room = || if above { stop - reference } else { reference - stop };
-        stop.is_zero() || (spec.is_price(stop) && room() >= spec.distance())
-    };
-    let long = side == Side::Buy;
-    if valid(request.sl, !long) && valid(request.tp, long) { Ok(()) } else { Err(retcode::INVALID_STOPS) }
-}
-
-fn check_resting(
-    request: &TradeRequest,
-    kind: OrderType,
-    spec: &SymbolSpec,
-    quote: Quote,
-    now: OffsetDateTime,
-) -> Result<(), u32> {
-    if !spec.is_price(request.price) {
-        return Err(retcode::INVALID_PRICE);
-    }
-    let room = match kind {
-        OrderType::BuyLimit => quote.ask - request.price,
-        OrderType::BuyStop => request.price - quote.ask,
-        OrderType::SellLimit => request.price - quote.bid,
-        OrderType::SellStop => quote.bid - request.price,
-        OrderType::Buy | OrderType::Sell => return Err(retcode::INVALID),
-    };
-    if room < spec.distance() {
-        return Err(retcode::INVALID_PRICE);
-    }
-    if request.expiration.is_some_and(|at| at <= now) {
-        return Err(retcode::INVALID_EXPIRATION);
-    }
-    check_stops(request, spec, request.price, kind.side())
-}
-
 fn short(comment: &str) -> String {
     comment.chars().take(COMMENT_MAX).collect()
-}
-
-fn words(code: u32) -> &'static str {
-    match code {
-        retcode::REQUOTE => "Requote",
-        retcode::REJECT => "Request rejected",
-        retcode::PLACED => "Order placed",
-        retcode::DONE => "Request executed",
-        retcode::DONE_PARTIAL => "Request executed partially",
-        retcode::TIMEOUT => "Request cancelled by timeout",
-        retcode::INVALID => "Invalid request",
-        retcode::INVALID_VOLUME => "Invalid volume",
-        retcode::INVALID_PRICE => "Invalid price",
-        retcode::INVALID_STOPS => "Invalid stops",
-        retcode::TRADE_DISABLED => "Trade is disabled",
-        retcode::MARKET_CLOSED => "Market is closed",
-        retcode::NO_MONEY => "No money",
-        retcode::INVALID_EXPIRATION => "Invalid expiration",
-        retcode::NO_CHANGES => "No changes",
-        retcode::INVALID_FILL => "Unsupported filling mode",
-        retcode::POSITION_CLOSED => "Position is closed",
-        _ => "",
-    }
 }

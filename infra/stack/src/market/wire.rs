@@ -52,6 +52,31 @@ pub enum Request {
         /// Closing price.
         close: Decimal,
     },
+    /// The margin that a trade would bind, in the account's currency (`OrderCalcMargin`).
+    CalcMargin {
+        /// The symbol's name.
+        symbol: String,
+        /// Direction of the position.
+        side: Side,
+        /// Lots.
+        volume: Decimal,
+        /// Opening price.
+        price: Decimal,
+    },
+    /// Everything that a terminal keeps locally, from what it has already.
+    Sync {
+        /// Only deals with a higher ticket.
+        deals_after: u64,
+        /// How many of the oldest finished orders to leave out.
+        orders_skip: usize,
+    },
+    /// The last quote of a symbol that reached the terminal, and when it was made (`SymbolInfoTick`).
+    Tick {
+        /// The symbol's name.
+        symbol: String,
+    },
+    /// The names of all symbols.
+    Symbols,
     /// `OrderSend`.
     OrderSend(TradeRequest),
     /// Adds a deal of type balance.
@@ -100,6 +125,38 @@ pub enum Request {
         /// Whether trading is allowed.
         allowed: bool,
     },
+    /// Cuts or restores the terminal's connection: cut, it is told what it knew, and order sends are answered 10031.
+    SetConnected {
+        /// Whether it is connected.
+        connected: bool,
+    },
+    /// Answers order sends that much later, over a socket.
+    SetLatency {
+        /// Milliseconds.
+        ms: u64,
+    },
+    /// Shows new deals and finished orders that much later. They are in the books at once.
+    SetHistoryDelay {
+        /// Milliseconds.
+        ms: u64,
+    },
+    /// Shows orders, deals and positions without their comments.
+    SetDropComments {
+        /// Whether comments are left out.
+        drop: bool,
+    },
+    /// Makes the next order sends go unanswered: over a socket their connection is closed.
+    DropNext {
+        /// How many.
+        count: u32,
+        /// Whether they are executed all the same.
+        executed: bool,
+    },
+    /// Freezes what exists: changing, removing and closing it is answered 10029.
+    SetFreeze {
+        /// Whether it is frozen.
+        frozen: bool,
+    },
 }
 
 /// The answer to a [`Request`].
@@ -120,6 +177,14 @@ pub enum Response {
     Deals(Vec<Deal>),
     /// To `CalcProfit`.
     Profit(Decimal),
+    /// To `CalcMargin`.
+    Margin(Decimal),
+    /// To `Sync`.
+    State(Box<View>),
+    /// To `Tick`.
+    Tick(Tick),
+    /// To `Symbols`.
+    Symbols(Vec<String>),
     /// To `OrderSend`.
     Trade(TradeResult),
     /// To everything that has nothing to tell.
@@ -131,52 +196,36 @@ pub enum Response {
     },
 }
 
-/// Return codes of the trade server, as MQL5 names them.
-pub mod retcode {
-    /// Requote: the price moved beyond the deviation.
-    pub const REQUOTE: u32 = 10004;
-    /// Request rejected.
-    pub const REJECT: u32 = 10006;
-    /// Order placed.
-    pub const PLACED: u32 = 10008;
-    /// Request completed.
-    pub const DONE: u32 = 10009;
-    /// Only part of the request was completed.
-    pub const DONE_PARTIAL: u32 = 10010;
-    /// Request processing error.
-    pub const ERROR: u32 = 10011;
-    /// Request cancelled by timeout.
-    pub const TIMEOUT: u32 = 10012;
-    /// Invalid request.
-    pub const INVALID: u32 = 10013;
-    /// Invalid volume.
-    pub const INVALID_VOLUME: u32 = 10014;
-    /// Invalid price.
-    pub const INVALID_PRICE: u32 = 10015;
-    /// Invalid stops.
-    pub const INVALID_STOPS: u32 = 10016;
-    /// Trading is disabled.
-    pub const TRADE_DISABLED: u32 = 10017;
-    /// Market is closed.
-    pub const MARKET_CLOSED: u32 = 10018;
-    /// Not enough money.
-    pub const NO_MONEY: u32 = 10019;
-    /// Prices changed.
-    pub const PRICE_CHANGED: u32 = 10020;
-    /// No quotes.
-    pub const PRICE_OFF: u32 = 10021;
-    /// Invalid expiration.
-    pub const INVALID_EXPIRATION: u32 = 10022;
-    /// Nothing to change.
-    pub const NO_CHANGES: u32 = 10025;
-    /// Request locked for processing.
-    pub const LOCKED: u32 = 10028;
-    /// Invalid filling type.
-    pub const INVALID_FILL: u32 = 10030;
-    /// No connection with the trade server.
-    pub const CONNECTION: u32 = 10031;
-    /// The position is closed already.
-    pub const POSITION_CLOSED: u32 = 10036;
+/// The last quote that reached the terminal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Tick {
+    /// What a seller gets.
+    pub bid: Decimal,
+    /// What a buyer pays.
+    pub ask: Decimal,
+    /// When the price last moved, in milliseconds of the Unix epoch: on a weekend it is old.
+    pub at_ms: i64,
+}
+
+/// What a terminal keeps locally. Without a connection it is what was known when the connection was lost.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct View {
+    /// Whether the terminal is connected to the broker.
+    pub connected: bool,
+    /// Balance, equity, margin.
+    pub account: Account,
+    /// All open positions.
+    pub positions: Vec<Position>,
+    /// All resting orders.
+    pub orders: Vec<Order>,
+    /// The deals asked for, by ticket.
+    pub deals: Vec<Deal>,
+    /// The finished orders asked for, oldest first.
+    pub history_orders: Vec<Order>,
+    /// Another one for every change of what is shown here.
+    pub revision: u64,
+    /// The broker's clock, in milliseconds of the Unix epoch.
+    pub at_ms: i64,
 }
 
 /// `ENUM_TRADE_REQUEST_ACTIONS`, as far as it is supported.
@@ -248,7 +297,7 @@ pub struct TradeRequest {
 /// `MqlTradeResult`.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct TradeResult {
-    /// See [`retcode`].
+    /// See [`retcode`](super::retcode).
     pub retcode: u32,
     /// Ticket of the deal, 0 without one.
     pub deal: u64,
