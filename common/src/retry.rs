@@ -13,20 +13,29 @@ pub struct Pauses(ExponentialBackoff);
 
 impl Default for Pauses {
     fn default() -> Self {
-        let policy = ExponentialBackoffBuilder::new()
-            .with_initial_interval(Duration::from_millis(50))
-            .with_max_interval(Duration::from_secs(1))
-            .with_max_elapsed_time(None)
-            .build();
-        Self(policy)
+        Self::between(Duration::from_millis(50), Duration::from_secs(1))
     }
 }
 
 impl Pauses {
+    /// From about `first`, each half as long again as the one before, up to about `longest`.
+    pub fn between(first: Duration, longest: Duration) -> Self {
+        let policy = ExponentialBackoffBuilder::new()
+            .with_initial_interval(first)
+            .with_max_interval(longest)
+            .with_max_elapsed_time(None)
+            .build();
+        Self(policy)
+    }
+
+    /// The next pause.
+    pub fn next_pause(&mut self) -> Duration {
+        self.0.next_backoff().unwrap_or(self.0.max_interval)
+    }
+
     /// Waits for the next pause.
     pub async fn wait(&mut self) {
-        let pause = self.0.next_backoff().unwrap_or(Duration::from_secs(1));
-        tokio::time::sleep(pause).await;
+        tokio::time::sleep(self.next_pause()).await;
     }
 
     /// Starts again with the shortest pause.

@@ -85,8 +85,13 @@ impl Lifecycle {
 
     /// Serves these parts, and the metrics apart from them, until told to stop.
     pub fn serve(&self, parts: Vec<Part>, api: TcpListener, metrics: TcpListener) {
-        crate::telemetry::metrics();
         self.spawn("api", http::serve(api, http::api(parts), self.stop.clone()));
+        self.serve_metrics(metrics);
+    }
+
+    /// Serves the metrics until told to stop.
+    pub fn serve_metrics(&self, metrics: TcpListener) {
+        crate::telemetry::metrics();
         self.spawn("metrics", http::serve(metrics, http::metrics_router(), self.stop.clone()));
         let stop = self.stop.clone();
         self.spawn("metrics upkeep", async move {

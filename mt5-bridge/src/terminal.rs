@@ -1,0 +1,168 @@
+//! The terminal: set up, started on the display, watched by its process and by its EA's polls, and closed in order.
+
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use rustix::process::Signal;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use crate::display::{Number, wait_for};
+use crate::health::{State, hung};
+use crate::install::{self, TERMINAL};
+use crate::parts::Parts;
+use crate::process::{Child, Children, ending};
+use crate::relay::Connections;
+use crate::settings::Settings;
+use crate::wine::{Wine, windows};
+use crate::{secret, startup};
+
+/// How often silence and updates are looked at.
+const LOOK_INTERVAL: Duration = Duration::from_secs(1);
+/// The terminal has read its configuration by now, also where its EA can't poll yet.
+const CONFIGURATION_READ: Duration = Duration::from_secs(60);
+/// Between the signal that ends and the one that kills.
+const TERM_DEADLINE: Duration = Duration::from_secs(2);
+/// Says that the EA once worked in this installation. Nothing else is kept.
+const WORKED: &str = "ea-has-polled";
+
+/// Everything a terminal needs.
+pub(crate) struct Terminal<'a> {
+    pub(crate) settings: &'a Settings,
+    pub(crate) parts: &'a Parts,
+    pub(crate) children: &'a Children,
+    pub(crate) connections: &'a Connections,
+    pub(crate) wine: Wine,
+}
+
+impl Terminal<'_> {
+    /// One run, from the set-up to the end; why it ended.
+    pub(crate) async fn run(&self, numbers: &mut watch::Receiver<Number>, stop: &CancellationToken) -> String {
+        let Some(display) = wait_for(numbers, stop).await else { return "stopped".to_owned() };
+        // What a predecessor left would keep the old display and the old state.
+        self.wine.end_all().await;
+        let set_up = install::install(&self.parts.terminal, self.settings, &self.wine, self.connections, display);
+        let outcome = tokio::select! {
+            outcome = set_up => outcome,
+            () = gone(numbers.clone(), display) => Err("the display went away".to_owned()),
+            () = stop.cancelled() => Err("stopped".to_owned()),
+        };
+        let why = match outcome.and_then(|()| self.start(display)) {
+            Ok(child) => self.watch(child, display, numbers, stop).await,
+            Err(error) => error,
+        };
+        secret::remove(&self.configuration());
+        self.wine.end_all().await;
+        why
+    }
+
+    /// The start-up configuration with the account's password, for as long as the terminal has not read it.
+    fn configuration(&self) -> PathBuf {
+        self.settings.run.join("start.ini")
+    }
+
+    fn start(&self, display: u32) -> Result<Child, String> {
+        let configuration = self.configuration();
+        secret::write(&configuration, &startup::encode(&startup::ini(&self.settings.chart)))?;
+        let folder = self.wine.program_folder(&self.settings.folder);
+        let program = format!("C:\\Program Files\\{}\\{TERMINAL}", self.settings.folder);
+        let config = format!("/config:{}", windows(&configuration));
+        self.parts.seen.forget();
+        let mut command = self.wine.program(display, &[&program, "/portable", &config]);
+        let child = self.children.spawn(command.current_dir(folder))?;
+        self.parts.terminal.set(State::Running(format!("as process {}", child.id)));
+        Ok(child)
+    }
+
+    async fn watch(
+        &self,
+        child: Child,
+        display: u32,
+        numbers: &watch::Receiver<Number>,
+        stop: &CancellationToken,
+    ) -> String {
+        let started = Instant::now();
+        // None: the one that we started has ended, and one that its updater started is watched instead.
+        let mut child = Some(child);
+        let mut look = tokio::time::interval(LOOK_INTERVAL);
+        loop {
+            let why = tokio::select! {
+                status = end_of(&mut child) => {
+                    if !self.wine.any_of(&self.settings.folder) {
+                        return ending(status);
+                    }
+                    tracing::info!("the terminal ended and left a program of its own: an update; watching that");
+                    child = None;
+                    continue;
+                }
+                _ = look.tick() => match self.look(started, child.is_none()) {
+                    Some(why) => why,
+                    None => continue,
+                },
+                () = gone(numbers.clone(), display) => "the display went away".to_owned(),
+                () = stop.cancelled() => "stopped".to_owned(),
+            };
+            self.end(child, display).await;
+            return why;
+        }
+    }
+
+    /// Why the terminal must be ended now, if it must.
+    fn look(&self, started: Instant, updated: bool) -> Option<String> {
+        let poll = self.parts.seen.expert().poll;
+        let mark = self.settings.data.join(WORKED);
+        let worked = mark.exists();
+        if poll.is_some()
+            && !worked
+            && let Err(error) = std::fs::write(&mark, "")
+        {
+            tracing::warn!(%error, "can't note that the EA works");
+        }
+        if poll.is_some() || started.elapsed() > CONFIGURATION_READ {
+            secret::remove(&self.configuration());
+        }
+        if updated && !self.wine.any_of(&self.settings.folder) {
+            return Some("ended after an update".to_owned());
+        }
+        hung(started.elapsed(), poll, worked, &self.parts.limits)
+    }
+
+    /// Asks the terminal to close, then ends it, then kills it, each within its deadline.
+    async fn end(&self, child: Option<Child>, display: u32) {
+        self.parts.terminal.set(State::Preparing("closing the terminal".to_owned()));
+        let closed = async {
+            self.wine.close(display, TERMINAL).await;
+            let mut child = child;
+            let end = Instant::now() + self.settings.limits.close;
+            if let Some(child) = &mut child {
+                let left = end.saturating_duration_since(Instant::now());
+                if tokio::time::timeout(left, child.wait()).await.is_ok() {
+                    return true;
+                }
+                child.end(Signal::TERM, TERM_DEADLINE).await;
+                return false;
+            }
+            while self.wine.any_of(&self.settings.folder) && Instant::now() < end {
+                tokio::time::sleep(LOOK_INTERVAL).await;
+            }
+            Instant::now() < end
+        };
+        if !closed.await {
+            tracing::warn!("the terminal did not close when asked to, ended it");
+        }
+    }
+}
+
+/// The end of our own child, if it still runs.
+async fn end_of(child: &mut Option<Child>) -> Result<std::process::ExitStatus, String> {
+    match child {
+        Some(child) => child.wait().await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Returns when this display is no longer the one that runs.
+async fn gone(mut numbers: watch::Receiver<Number>, display: u32) {
+    // An error says that nobody keeps the display any more.
+    let _ = numbers.wait_for(|number| *number != Some(display)).await;
+}

@@ -1,0 +1,114 @@
+//! The Windows that the terminal runs in: its prefix, its settings, and how its programs are ended.
+
+use std::path::{Path, PathBuf};
+use std::process::ExitStatus;
+use std::time::Duration;
+
+use tokio::process::Command;
+
+use crate::process::{Children, Process, command};
+
+/// Making a prefix takes a quarter of a minute on a fast machine.
+const PREFIX_DEADLINE: Duration = Duration::from_secs(300);
+const COMMAND_DEADLINE: Duration = Duration::from_secs(60);
+/// Asking a program to close takes the start of one more.
+const CLOSE_DEADLINE: Duration = Duration::from_secs(5);
+const END_DEADLINE: Duration = Duration::from_secs(4);
+
+/// Without these a program that crashes waits for ever in a dialogue or for a debugger, and never ends.
+const REGISTRY: &str = "Windows Registry Editor Version 5.00\r\n\r\n\
+    [HKEY_CURRENT_USER\\Software\\Wine]\r\n\"Version\"=\"win10\"\r\n\r\n\
+    [HKEY_CURRENT_USER\\Software\\Wine\\WineDbg]\r\n\"ShowCrashDialog\"=dword:00000000\r\n\r\n\
+    [HKEY_LOCAL_MACHINE\\Software\\Microsoft\\Windows NT\\CurrentVersion\\AeDebug]\r\n\"Auto\"=\"1\"\r\n";
+
+/// One Wine prefix.
+#[derive(Clone)]
+pub(crate) struct Wine {
+    children: Children,
+    home: PathBuf,
+    prefix: PathBuf,
+}
+
+impl Wine {
+    /// The prefix in this folder.
+    pub(crate) fn new(children: Children, data: &Path) -> Self {
+        Self { children, home: data.to_owned(), prefix: data.join("wine") }
+    }
+
+    /// A folder below `Program Files`.
+    pub(crate) fn program_folder(&self, name: &str) -> PathBuf {
+        self.prefix.join("drive_c").join("Program Files").join(name)
+    }
+
+    /// A Windows program on this display.
+    pub(crate) fn program(&self, display: u32, arguments: &[&str]) -> Command {
+        let mut wine = self.tool("wine");
+        wine.args(arguments).env("DISPLAY", format!(":{display}"));
+        wine
+    }
+
+    fn tool(&self, name: &str) -> Command {
+        let mut tool = command(name, &self.home);
+        tool.env("WINEPREFIX", &self.prefix).env("WINEARCH", "win64").env("WINEDEBUG", "-all");
+        // The terminal needs neither .NET nor Internet Explorer, and Wine would ask on the screen to download both.
+        tool.env("WINEDLLOVERRIDES", "mscoree=d;mshtml=d");
+        tool
+    }
+
+    /// Runs a Windows program to its end.
+    pub(crate) async fn run(&self, mut program: Command, deadline: Duration) -> Result<ExitStatus, String> {
+        self.children.run(&mut program, deadline).await
+    }
+
+    /// Makes the prefix if there is none, and sets what a supervised program needs.
+    pub(crate) async fn prepare(&self, display: u32) -> Result<(), String> {
+        if !self.prefix.join("system.reg").is_file() {
+            std::fs::create_dir_all(&self.prefix)
+                .map_err(|error| format!("{} can't be made: {error}", self.prefix.display()))?;
+            let status = self.run(self.program(display, &["wineboot", "--init"]), PREFIX_DEADLINE).await?;
+            let mut wait = self.tool("wineserver");
+            // The registry is on disk once the last program of the set-up has ended.
+            wait.arg("-w");
+            self.run(wait, PREFIX_DEADLINE).await?;
+            if !status.success() {
+                return Err(format!("the Wine prefix could not be made: {status}"));
+            }
+        }
+        let file = self.home.join("wine.reg");
+        std::fs::write(&file, REGISTRY).map_err(|error| format!("{} can't be written: {error}", file.display()))?;
+        let status = self.run(self.program(display, &["regedit", "/S", &windows(&file)]), COMMAND_DEADLINE).await?;
+        if status.success() { Ok(()) } else { Err(format!("Wine's registry could not be set: {status}")) }
+    }
+
+    /// Asks a program to close its window, as a person would.
+    pub(crate) async fn close(&self, display: u32, program: &str) {
+        let outcome = self.run(self.program(display, &["taskkill", "/IM", program]), CLOSE_DEADLINE).await;
+        if let Err(error) = outcome {
+            tracing::warn!(error, "the program could not be asked to close");
+        }
+    }
+
+    /// Ends everything in the prefix.
+    pub(crate) async fn end_all(&self) {
+        for how in ["-k", "-k9"] {
+            let mut end = self.tool("wineserver");
+            end.arg(how);
+            if self.run(end, END_DEADLINE).await.is_ok() {
+                return;
+            }
+        }
+    }
+
+    /// Whether a program of this folder, or its updater, runs: a terminal that updates itself ends, and its updater
+    /// starts it again.
+    pub(crate) fn any_of(&self, folder: &str) -> bool {
+        let folder = format!("\\{folder}\\");
+        let of_terminal = |command: &str| command.contains(&folder) || command.contains("\\MetaQuotes\\");
+        Process::all().any(|process| process.command_in_prefix(&self.prefix).as_deref().is_some_and(of_terminal))
+    }
+}
+
+/// A path as Windows programs see it: `Z:` is the whole machine.
+pub(crate) fn windows(path: &Path) -> String {
+    format!("Z:{}", path.display()).replace('/', "\\")
+}
