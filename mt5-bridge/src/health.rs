@@ -9,7 +9,7 @@ use serde::Serialize;
 use crate::settings::Limits;
 
 /// An account update that is older says nothing about now.
-const UPDATE_AGE_MAX: Duration = Duration::from_secs(60);
+const UPDATE_AGE_MAX: Duration = Duration::from_mins(1);
 
 /// What one program does.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -144,7 +144,7 @@ mod tests {
     use super::*;
 
     const LIMITS: Limits =
-        Limits { silence: Duration::from_secs(60), start: Duration::from_secs(300), close: Duration::from_secs(10) };
+        Limits { silence: Duration::from_mins(1), start: Duration::from_mins(5), close: Duration::from_secs(10) };
 
     fn seconds(seconds: u64) -> Duration {
         Duration::from_secs(seconds)
@@ -189,7 +189,8 @@ mod tests {
     fn a_terminal_is_ready_when_it_can_trade() {
         assert_eq!(report(&healthy(), &LIMITS).waiting_for(), Vec::<String>::new());
         assert_eq!(report(&healthy(), &LIMITS).status, "ok");
-        let spoilt: [(&str, fn(&mut Observed)); 6] = [
+        type Spoil = fn(&mut Observed);
+        let spoilt: [(&str, Spoil); 6] = [
             ("display", |observed| observed.display = State::Down("ended by signal 9".into())),
             ("process", |observed| observed.terminal = State::Preparing("installing".into())),
             ("last_poll", |observed| observed.expert.poll = None),

@@ -20,10 +20,10 @@ use crate::wine::{Wine, windows};
 pub(crate) const TERMINAL: &str = "terminal64.exe";
 const COMPILER: &str = "metaeditor64.exe";
 const COMPILER_LOG: &str = "compile.log";
-const DOWNLOAD_DEADLINE: Duration = Duration::from_secs(600);
+const DOWNLOAD_DEADLINE: Duration = Duration::from_mins(10);
 /// The installer itself downloads some hundred megabytes.
-const INSTALL_DEADLINE: Duration = Duration::from_secs(1_200);
-const COMPILE_DEADLINE: Duration = Duration::from_secs(180);
+const INSTALL_DEADLINE: Duration = Duration::from_mins(20);
+const COMPILE_DEADLINE: Duration = Duration::from_mins(3);
 const INSTALLER_BYTES_MAX: usize = 256 * 1024 * 1024;
 
 /// Sets up what is missing on this display.

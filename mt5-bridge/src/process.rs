@@ -20,9 +20,9 @@ use crate::health::State;
 use crate::parts::Part;
 
 /// The first pause before a program is started again, and the longest.
-const RESTART_PAUSE: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(60));
+const RESTART_PAUSE: (Duration, Duration) = (Duration::from_millis(500), Duration::from_mins(1));
 /// A program that ran for longer starts again after the shortest pause.
-const STABLE: Duration = Duration::from_secs(120);
+const STABLE: Duration = Duration::from_mins(2);
 /// A killed process is gone at once, unless the kernel holds it.
 const KILL_DEADLINE: Duration = Duration::from_secs(5);
 

@@ -20,7 +20,7 @@ use crate::{secret, startup};
 /// How often silence and updates are looked at.
 const LOOK_INTERVAL: Duration = Duration::from_secs(1);
 /// The terminal has read its configuration by now, also where its EA can't poll yet.
-const CONFIGURATION_READ: Duration = Duration::from_secs(60);
+const CONFIGURATION_READ: Duration = Duration::from_mins(1);
 /// Between the signal that ends and the one that kills.
 const TERM_DEADLINE: Duration = Duration::from_secs(2);
 /// Says that the EA once worked in this installation. Nothing else is kept.

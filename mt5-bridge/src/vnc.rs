@@ -48,13 +48,17 @@ pub(crate) async fn run(
         // Once it listens it says on which port.
         while let Ok(Some(line)) = lines.next_line().await {
             if line.starts_with("PORT=") {
-                return part.set(State::Running(format!("on {}", vnc.address)));
+                return;
             }
         }
-        std::future::pending().await
+        // Without another word its end will say why.
+        std::future::pending::<()>().await;
     };
     let late = tokio::select! {
-        () = ready => false,
+        () = ready => {
+            part.set(State::Running(format!("on {}", vnc.address)));
+            false
+        }
         status = child.wait() => return ending(status),
         () = tokio::time::sleep(START_DEADLINE) => true,
         () = stop.cancelled() => false,

@@ -9,8 +9,8 @@ use tokio::process::Command;
 use crate::process::{Children, Process, command};
 
 /// Making a prefix takes a quarter of a minute on a fast machine.
-const PREFIX_DEADLINE: Duration = Duration::from_secs(300);
-const COMMAND_DEADLINE: Duration = Duration::from_secs(60);
+const PREFIX_DEADLINE: Duration = Duration::from_mins(5);
+const COMMAND_DEADLINE: Duration = Duration::from_mins(1);
 /// Asking a program to close takes the start of one more.
 const CLOSE_DEADLINE: Duration = Duration::from_secs(5);
 const END_DEADLINE: Duration = Duration::from_secs(4);

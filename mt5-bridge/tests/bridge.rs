@@ -1,0 +1,17 @@
+//! The bridge as it runs, against Xvfb, x11vnc and Wine themselves. What can't be had here, MetaQuotes' programs and the
+//! dispatcher's machine, is stood in for by small programs that speak as they do.
+
+#[path = "bridge/dispatcher.rs"]
+mod dispatcher;
+#[path = "bridge/relay.rs"]
+mod relay;
+#[path = "bridge/rfb.rs"]
+mod rfb;
+#[path = "bridge/settings.rs"]
+mod settings;
+#[path = "bridge/start.rs"]
+mod start;
+#[path = "bridge/support.rs"]
+mod support;
+#[path = "bridge/trouble.rs"]
+mod trouble;

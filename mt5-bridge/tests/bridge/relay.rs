@@ -1,0 +1,166 @@
+//! The relay between an EA and the dispatcher. No terminal is needed: the tests ask as the EA does.
+
+use std::time::{Duration, Instant};
+
+use hyper::{Method, StatusCode};
+
+use crate::dispatcher::Dispatcher;
+use crate::support::{Answer, Bridge, KEY, Options, eventually};
+
+const POLL: &str = "/api/signals/pending?limit=10&wait_ms=0&protocol=2&terminal=unit-1";
+
+/// With a terminal that is silent, so that all traffic is the test's.
+async fn bridge(url: String) -> Bridge {
+    let bridge = Bridge::start(Options { dispatcher: url, installed: true, settings: &[] }).await;
+    std::fs::write(bridge.terminal("standin-mode.txt"), "silent").expect("a mode");
+    bridge
+}
+
+async fn poll(bridge: &Bridge) -> Answer {
+    bridge.relay(Method::GET, POLL, &[], "").await
+}
+
+/// Polls as an EA does until a wait of the relay is under way at the dispatcher.
+async fn until_waiting(bridge: &Bridge, dispatcher: &Dispatcher) {
+    eventually("a wait at the dispatcher", || async {
+        poll(bridge).await;
+        dispatcher.asked().iter().any(crate::dispatcher::Asked::is_wait).then_some(())
+    })
+    .await;
+}
+
+/// Goal: a report passes as it came, with the key added, and the answer comes back as it was, its status included.
+#[tokio::test]
+async fn requests_and_answers_pass_unchanged() {
+    let dispatcher = Dispatcher::start().await;
+    let bridge = bridge(format!("http://{}/below/", dispatcher.address)).await;
+    let body = "{\"signal_id\":\"x\",\"price\":1.10}\0";
+    let headers = [("content-type", "application/json"), ("x-request-id", "r-1"), ("x-api-key", "the-ea-s-own")];
+    let answer = bridge.relay(Method::POST, "/api/trades/confirm?a=%20b", &headers, body).await;
+    let asked = dispatcher.asked().pop().expect("a request");
+    assert_eq!((asked.method, &*asked.uri), (Method::POST, "/below/api/trades/confirm?a=%20b"));
+    assert_eq!(&asked.body[..], body.as_bytes());
+    let header = |name: &str| asked.headers.get_all(name).iter().collect::<Vec<_>>();
+    assert_eq!(header("x-api-key"), [KEY]);
+    assert_eq!(header("x-request-id"), ["r-1"]);
+    assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(answer.headers["retry-after"], "7");
+    assert_eq!(&answer.body[..], b"{\"code\":\"database_unavailable\"}");
+
+    let answer = bridge.relay(Method::GET, "/api/signals/unresolved", &[], "").await;
+    assert_eq!(answer.headers["x-account-mode"], "reducing");
+    for path in ["/", "/api/signals", "/api/control", "/metrics", "/api/signals/pending/"] {
+        let answer = bridge.relay(Method::GET, path, &[], "").await;
+        assert_eq!(answer.status, StatusCode::NOT_FOUND, "{path}");
+    }
+    bridge.finish().await;
+}
+
+/// Goal: while the relay waits at the dispatcher, polls cost no round trip; once a second one passes all the same; and a
+/// signal is in the EA's hands with the very next poll.
+#[tokio::test]
+async fn polls_are_answered_here_until_there_is_a_signal() {
+    let dispatcher = Dispatcher::start().await;
+    let bridge = bridge(format!("http://{}", dispatcher.address)).await;
+    until_waiting(&bridge, &dispatcher).await;
+    let passed = |dispatcher: &Dispatcher| dispatcher.asked().iter().filter(|asked| asked.is_poll()).count();
+    let (started, before) = (Instant::now(), passed(&dispatcher));
+    let mut polls = 0_usize;
+    while started.elapsed() < Duration::from_millis(2_500) {
+        let answer = poll(&bridge).await;
+        assert_eq!((answer.status, &answer.body[..]), (StatusCode::OK, &b"[]"[..]));
+        assert_eq!(answer.headers["content-type"], "application/json");
+        assert_eq!(answer.headers["cache-control"], "no-store");
+        polls += 1;
+    }
+    let through = passed(&dispatcher) - before;
+    println!("{polls} polls, {through} of them passed on");
+    assert!((2..=4).contains(&through) && polls > 50, "{through} of {polls}");
+
+    dispatcher.offer("{\"id\":7}");
+    let offered = Instant::now();
+    let answer = eventually("the signal arrives", || async {
+        let answer = poll(&bridge).await;
+        (&answer.body[..] != b"[]").then_some(answer)
+    })
+    .await;
+    println!("in the EA's hands {:?} after the offer", offered.elapsed());
+    assert_eq!(&answer.body[..], b"[{\"id\":7}]");
+    assert!(offered.elapsed() < Duration::from_millis(500), "{:?}", offered.elapsed());
+
+    // The wait is for the EA's own installation, with the key, and claims nothing.
+    let wait = dispatcher.asked().into_iter().find(crate::dispatcher::Asked::is_wait).expect("a wait");
+    assert_eq!(wait.uri, "/api/signals/pending?limit=0&wait_ms=25000&protocol=2&terminal=unit-1");
+    assert_eq!(wait.headers["x-api-key"], KEY);
+    bridge.finish().await;
+}
+
+/// Goal: a poll that the wait says nothing about is never answered here: another installation's, an old EA's, a long one.
+#[tokio::test]
+async fn other_polls_always_pass() {
+    let dispatcher = Dispatcher::start().await;
+    let bridge = bridge(format!("http://{}", dispatcher.address)).await;
+    until_waiting(&bridge, &dispatcher).await;
+    for query in
+        ["limit=10&wait_ms=0&protocol=2&terminal=unit-2", "limit=10", "limit=10&protocol=2&terminal=unit-1&wait_ms=50"]
+    {
+        let path = format!("/api/signals/pending?{query}");
+        for _ in 0..2 {
+            let before = dispatcher.asked().iter().filter(|asked| asked.uri == path).count();
+            bridge.relay(Method::GET, &path, &[], "").await;
+            let after = dispatcher.asked().iter().filter(|asked| asked.uri == path).count();
+            assert_eq!(after, before + 1, "{query}");
+        }
+    }
+    bridge.finish().await;
+}
+
+/// Goal: an EA that fell silent is not kept alive in the dispatcher's eyes by the relay's own waits.
+#[tokio::test]
+async fn a_silent_expert_is_not_waited_for() {
+    let dispatcher = Dispatcher::start().await;
+    let bridge = bridge(format!("http://{}", dispatcher.address)).await;
+    until_waiting(&bridge, &dispatcher).await;
+    let (silent, count) = (Instant::now(), || dispatcher.asked().len());
+    // The wait is given up after five seconds; nothing may be asked after that.
+    let settled =
+        eventually("the wait is given up", || async { (silent.elapsed() > Duration::from_secs(6)).then(count) }).await;
+    dispatcher.offer("{\"id\":8}");
+    eventually("time passes", || async { (silent.elapsed() > Duration::from_secs(8)).then_some(()) }).await;
+    assert_eq!(count(), settled);
+    assert_eq!(&poll(&bridge).await.body[..], b"[{\"id\":8}]");
+    bridge.finish().await;
+}
+
+/// Goal: when the dispatcher can't be reached the EA is told so, in words and without delay, at every poll.
+#[tokio::test]
+async fn an_unreachable_dispatcher_is_a_bad_gateway() {
+    let bridge = bridge("http://127.0.0.1:9".to_owned()).await;
+    for _ in 0..3 {
+        let answer = poll(&bridge).await;
+        assert_eq!(answer.status, StatusCode::BAD_GATEWAY);
+        assert_eq!(answer.headers["content-type"], "application/problem+json");
+        let problem: serde_json::Value = serde_json::from_slice(&answer.body).expect("JSON");
+        assert_eq!(problem["code"], "dispatcher_unreachable");
+        assert_eq!(problem["outcome"], "unknown");
+        assert!(problem["detail"].as_str().expect("words").contains("refused"), "{problem}");
+    }
+    bridge.finish().await;
+}
+
+/// Goal: what the relay adds to a request is below half a millisecond for 99 of 100.
+#[tokio::test]
+async fn the_relay_adds_less_than_half_a_millisecond() {
+    let dispatcher = Dispatcher::start().await;
+    let bridge = bridge(format!("http://{}", dispatcher.address)).await;
+    // The start of Wine, which takes both cores, is not what is measured.
+    eventually("the terminal runs", || async { bridge.process("terminal64.exe") }).await;
+    for _ in 0..500 {
+        bridge.relay(Method::GET, "/api/signals/unresolved", &[], "").await;
+    }
+    let fast = bridge.metric("bridge_relay_added_seconds_bucket{le=\"0.0005\"}").await;
+    let all = bridge.metric("bridge_relay_added_seconds_count").await;
+    println!("{fast} of {all} requests below 0.5 ms");
+    assert!(all >= 500.0 && fast / all >= 0.99, "{fast} of {all}");
+    bridge.finish().await;
+}
