@@ -100,6 +100,24 @@ async fn run(settings: Settings) -> Result<bool, String> {
     Ok(lifecycle.finished().await)
 }
 
+/// The relay alone, without a terminal to keep: for measuring what it adds. Serves until told to stop.
+pub async fn relay_alone(
+    listener: TcpListener,
+    dispatcher: &str,
+    key: &str,
+    stop: CancellationToken,
+) -> Result<(), String> {
+    let connections = relay::connections().map_err(|error| format!("no root certificates: {error}"))?;
+    let dispatcher = dispatcher.parse().map_err(|_| format!("{dispatcher} is no address"))?;
+    let key = HeaderValue::try_from(key).map_err(|_| "the key is no header".to_owned())?;
+    let relay = Arc::new(Relay::new(connections, dispatcher, key, Arc::new(Seen::new(Clock::default()))));
+    tokio::join!(
+        common::http::serve(listener, http::relay(relay.clone()), stop.clone()),
+        Arc::clone(&relay).watch(stop)
+    );
+    Ok(())
+}
+
 /// Keeps all programs running until told to stop; then the terminal ends first, what it stands on after it.
 async fn supervise(settings: &Settings, parts: &Parts, connections: &Connections, stop: &CancellationToken) {
     let children = Children::default();

@@ -356,14 +356,17 @@ impl Bench {
         .await?;
         self.in_sandbox(&[], async |bench, sandbox| {
             let (service, _) = Service::ready(sandbox, &bench.folder).await?;
-            let stop = self::CancellationToken::new();
-            let relay = mt5_bridge::Relaying::start(&format!("http://{}", service.address), sandbox.keys.terminal(), &stop)
-                .await
-                .map_err(BenchError::Refused)?;
+            let (stop, listener) = (CancellationToken::new(), tokio::net::TcpListener::bind("127.0.0.1:0").await?);
+            let url = format!("http://{}", listener.local_addr()?);
+            let (dispatcher, key) = (format!("http://{}", service.address), sandbox.keys.terminal().to_owned());
+            let ending = stop.clone();
+            let relay =
+                tokio::spawn(async move { mt5_bridge::relay_alone(listener, &dispatcher, &key, ending).await });
             let inputs = "InpWaitMs=0\nInpTimerMs=25\n";
             let ordered =
-                ea::measure((program, inputs), &relay.url, (&service, sandbox), &bench.folder, bench.lasts).await?;
+                ea::measure((program, inputs), &url, (&service, sandbox), &bench.folder, bench.lasts).await?;
             stop.cancel();
+            relay.await?.map_err(BenchError::Refused)?;
             bench.ordered(&ordered, ["answer to order, relay and 25 ms polls, p50", "answer to order, relay and 25 ms polls, p99"], [25.0, 40.0])?;
             service.stop().await
         })

@@ -123,6 +123,7 @@ pub struct Market {
     /// How many deals and finished orders showed when they were last looked at.
     visible: (usize, usize),
     revision: u64,
+    under_way: usize,
     broken: Option<String>,
 }
 
@@ -149,6 +150,7 @@ impl Market {
             faults: Faults::default(),
             visible: (0, 0),
             revision: 0,
+            under_way: 0,
             broken: None,
         };
         if fresh {

@@ -11,22 +11,29 @@ use super::{Market, NUMBER_MAX, Request, Response, state};
 /// The longest pause that can be asked for: more would be a hanging process.
 const PAUSE_MAX_MS: u64 = 3_600_000;
 
-/// What goes back over a socket.
-pub(super) struct Exchange {
-    /// None: the connection is closed instead.
-    pub(super) answer: Option<Response>,
-    /// How long it takes.
-    pub(super) after: Duration,
-}
-
 impl Market {
-    /// Like [`Market::call`], with what only a socket can show.
-    pub(super) fn exchange(&mut self, request: Request, now: OffsetDateTime) -> Exchange {
+    /// An order sets out for the broker: how long it is under way. It arrives whether its sender still lives or not.
+    pub(super) fn depart(&mut self, request: &Request) -> Duration {
+        if matches!(request, Request::OrderSend(_)) {
+            self.under_way += 1;
+            self.faults.latency
+        } else {
+            Duration::ZERO
+        }
+    }
+
+    /// Like [`Market::call`], of a request that departed; none where the connection is closed instead of an answer.
+    pub(super) fn arrive(&mut self, request: Request, now: OffsetDateTime) -> Option<Response> {
         let sends = matches!(request, Request::OrderSend(_));
         let dropped = sends && self.faults.drops();
-        let after = if sends { self.faults.latency } else { Duration::ZERO };
+        self.under_way -= usize::from(sends);
         let response = self.call(request, now);
-        Exchange { answer: (!dropped).then_some(response), after }
+        (!dropped).then_some(response)
+    }
+
+    /// Orders that have been sent and did not arrive yet.
+    pub fn under_way(&self) -> usize {
+        self.under_way
     }
 
     pub(super) fn answer(&mut self, request: Request, now: OffsetDateTime) -> Response {

@@ -18,7 +18,6 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{debug, warn};
 
-use super::answer::Exchange;
 use super::{Error, Market, Request, Response, SharedMarket, now};
 
 /// A longer line is no request, and ends its connection.
@@ -109,11 +108,11 @@ async fn converse(stream: UnixStream, market: &SharedMarket) -> io::Result<()> {
         }
         let answer = match serde_json::from_slice(&line) {
             Ok(request) => {
-                let Exchange { answer, after } = locked(market).exchange(request, now());
-                if !after.is_zero() {
-                    tokio::time::sleep(after).await;
+                let travels = locked(market).depart(&request);
+                if !travels.is_zero() {
+                    tokio::time::sleep(travels).await;
                 }
-                let Some(answer) = answer else { return Ok(()) };
+                let Some(answer) = locked(market).arrive(request, now()) else { return Ok(()) };
                 answer
             }
             Err(error) => Response::Error { message: format!("not understood: {error}") },

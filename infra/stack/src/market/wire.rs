@@ -130,7 +130,7 @@ pub enum Request {
         /// Whether it is connected.
         connected: bool,
     },
-    /// Answers order sends that much later, over a socket.
+    /// Lets orders arrive, and be answered, that much later than they are sent, over a socket; also when their sender is gone.
     SetLatency {
         /// Milliseconds.
         ms: u64,

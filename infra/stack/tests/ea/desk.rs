@@ -60,7 +60,7 @@ impl Desk {
         let market: SharedMarket = Arc::new(Mutex::new(opened));
         let stop = CancellationToken::new();
         let listener = UnixListener::bind(folder.join("market")).unwrap();
-        tokio::spawn(market::serve(listener, Arc::clone(&market), stop.clone()));
+        tokio::spawn(market::serve(listener, Arc::clone(&market), stop.clone(), None));
         Self { market, folder, program, stop }
     }
 
@@ -129,6 +129,12 @@ impl Desk {
     /// Lots of the open positions, by ticket.
     pub(super) fn volumes(&self) -> Vec<Decimal> {
         self.market.lock().unwrap().positions().iter().map(|position| position.volume).collect()
+    }
+
+    /// Waits until so many orders have been sent and did not arrive yet.
+    pub(super) async fn under_way(&self, count: usize) {
+        let sent = || async { (self.market.lock().unwrap().under_way() == count).then_some(()) };
+        eventually("the order is under way", sent).await;
     }
 
     pub(super) fn resting(&self) -> usize {
