@@ -39,6 +39,16 @@ impl Served {
     async fn connect(&self) -> Connection {
         Connection::connect(&self.socket()).await.unwrap()
     }
+
+    /// Waits until an order has been sent and did not arrive yet.
+    async fn under_way(&self) {
+        within(async {
+            while locked(&self.market).under_way() == 0 {
+                tokio::task::yield_now().await;
+            }
+        })
+        .await;
+    }
 }
 
 impl Drop for Served {
@@ -125,9 +135,23 @@ async fn a_slow_order_send_does_not_block_another_connection() {
     assert!(sent_at.elapsed() >= Duration::from_millis(100));
     done(&mut observer, Request::SetLatency { ms: 3_600_000 }).await;
     let sending = tokio::spawn(async move { trade(&mut trader).await });
-    // Executed at once, answered late: the position is there long before its answer.
-    while within(view(&mut observer)).await.positions.len() < 2 {}
+    served.under_way().await;
+    assert_eq!(view(&mut observer).await.positions.len(), 1);
     assert!(!sending.is_finished());
+}
+
+/// Goal: an order that is under way arrives, also where its sender is gone.
+#[tokio::test]
+async fn an_order_arrives_without_its_sender() {
+    let served = Served::start(None).await;
+    let (mut trader, mut observer) = (served.connect().await, served.connect().await);
+    done(&mut observer, Request::SetLatency { ms: 200 }).await;
+    let sending = tokio::spawn(async move { trade(&mut trader).await });
+    served.under_way().await;
+    sending.abort();
+    assert!(sending.await.unwrap_err().is_cancelled());
+    assert_eq!(view(&mut observer).await.positions.len(), 0);
+    within(async { while view(&mut observer).await.positions.is_empty() {} }).await;
 }
 
 /// Goal: a dropped order send ends its connection without an answer, executed or not as asked; the next one is fine.
@@ -185,7 +209,7 @@ async fn a_stopped_market_hangs_up_at_once() {
     let (mut trader, mut observer) = (served.connect().await, served.connect().await);
     done(&mut observer, Request::SetLatency { ms: 3_600_000 }).await;
     let sending = tokio::spawn(async move { trader.call(&buy()).await });
-    while within(view(&mut observer)).await.positions.is_empty() {}
+    served.under_way().await;
     served.stop.cancel();
     within(&mut served.serving).await.unwrap();
     assert!(within(sending).await.unwrap().is_err());
