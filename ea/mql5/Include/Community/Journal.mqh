@@ -150,7 +150,8 @@ private:
    bool              Apply(const string line)
      {
       string rest=line;
-      if(CutWord(rest)!=Sum(rest))
+      string sum=CutWord(rest);
+      if(sum!=Sum(rest))
          return(false);
       string kind=CutWord(rest);
       if(kind=="terminal")
@@ -308,7 +309,7 @@ private:
      }
 
 public:
-                     CJournal(void) : m_lock(INVALID_HANDLE),m_file(INVALID_HANDLE),m_lines(0),m_broken(false) { }
+                     CJournal(void) : m_name(""),m_lock(INVALID_HANDLE),m_file(INVALID_HANDLE),m_lines(0),m_broken(false) { Forget(); }
    // False, told in plain words, where nothing may be traded with it.
    bool              Open(const long login)
      {

@@ -255,7 +255,7 @@ private:
      }
 
 public:
-                     CJsonReader(void) : m_at(0),m_length(0),m_count(0),m_size(0) { }
+                     CJsonReader(void) : m_text(""),m_at(0),m_length(0),m_count(0),m_size(0) { }
    // False for what is no JSON.
    bool              Parse(const string text)
      {
@@ -332,6 +332,8 @@ private:
    string            m_text;
 
 public:
+   // A string that was never set is not the empty one.
+                     CJsonWriter(void) : m_text("") { }
    void              Raw(const string name,const string json)
      {
       m_text+=(m_text=="" ? "" : ",")+"\""+name+"\":"+json;

@@ -72,7 +72,8 @@ private:
      }
 
 public:
-                     CPlatform(void) : m_timeout(5000),m_pause(PAUSE_FIRST_MS),m_quiet_until(0) { }
+                     CPlatform(void) : m_url(""),m_headers(""),m_timeout(5000),m_answer(""),m_answer_headers(""),m_trouble(""),
+                                       m_pause(PAUSE_FIRST_MS),m_quiet_until(0) { }
    void              Init(const string url,const string key,const int timeout)
      {
       m_url=url;

@@ -49,8 +49,8 @@ string PlatformSymbol(const string name)
    if(mapped!="")
       return(mapped);
    int before=StringLen(InpSymbolPrefix),after=StringLen(InpSymbolSuffix),length=StringLen(name);
-   if(length>before+after && StringSubstr(name,0,before)==InpSymbolPrefix &&
-      StringSubstr(name,length-after)==InpSymbolSuffix)
+   if(length>before+after && (before==0 || StringSubstr(name,0,before)==InpSymbolPrefix) &&
+      (after==0 || StringSubstr(name,length-after)==InpSymbolSuffix))
       return(StringSubstr(name,before,length-before-after));
    return(name);
   }

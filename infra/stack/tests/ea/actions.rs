@@ -59,7 +59,7 @@ async fn resting_orders_are_placed_and_their_fills_told() {
         assert_eq!((orders[1].order_type, orders[1].price, orders[1].expiration), (OrderType::SellStop, lots("1.075"), None));
     }
     assert_eq!(whole.trades().await[0]["status"], "placed");
-    desk.price("EURUSD", "1.0799");
+    desk.price("EURUSD", "1.07980");
     let trade = eventually("the fill is told", || async {
         whole.trades().await.into_iter().find(|trade| trade["status"] == "open")
     })
@@ -172,9 +172,9 @@ async fn risk_is_turned_into_lots() {
     // 1 % of 10,000 is 100; the stop is 100 points of 1 USD per lot away, that is 100 USD per lot.
     whole.executed(json!({"symbol": "EURUSD", "action": "BUY", "risk_percent": 1, "sl": 1.09900})).await;
     assert_eq!(desk.volumes(), [lots("1.00")]);
-    let stopless = whole.operator.send(reqwest::Method::POST, "/api/signal", Some(&json!({"symbol": "EURUSD",
-        "action": "BUY", "risk_percent": 1})));
-    assert_eq!(stopless.await.unwrap().0, 422);
+    let stopless = json!({"symbol": "EURUSD", "action": "BUY", "risk_percent": 1});
+    let refused = whole.operator.send(reqwest::Method::POST, "/api/signal", Some(&stopless)).await.unwrap();
+    assert_eq!(refused.0, 422);
     ea.stopped().await;
     let capped = desk.start(&whole.platform.url, whole.sandbox.keys.terminal(), &[("InpVolumeMax", "0.05")]);
     whole.executed(json!({"symbol": "EURUSD", "action": "BUY", "risk_percent": 1, "sl": 1.09900})).await;

@@ -21,8 +21,20 @@ use crate::support::{Whole, eventually};
 pub(super) fn program() -> PathBuf {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2).unwrap();
     let out = Path::new(env!("CARGO_TARGET_TMPDIR")).join("ea/CommunityTrader");
-    Build::new(root, &out).sanitized().run().expect("the Expert Advisor compiles");
-    out
+    compiled(&root.join("ea/mql5"), &out, true)
+}
+
+/// The program of the sources in this folder.
+pub(super) fn compiled(mql5: &Path, out: &Path, sanitize: bool) -> PathBuf {
+    std::fs::create_dir_all(out.parent().unwrap()).unwrap();
+    let build = Build {
+        source: mql5.join("Experts/CommunityTrader.mq5"),
+        include: mql5.join("Include"),
+        out: out.to_owned(),
+        sanitize,
+    };
+    ea_native::build(&build).unwrap_or_else(|error| panic!("{error}"));
+    out.to_owned()
 }
 
 /// A market, and the folder in which the Expert Advisor keeps what it knows.

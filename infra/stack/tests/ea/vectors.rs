@@ -39,10 +39,8 @@ struct Platform {
 }
 
 async fn pending(State(platform): State<Arc<Platform>>) -> Json<Value> {
-    let mut answers = platform.pending.lock().unwrap();
-    // The next one is handed out once what came before is told of.
-    let answer = if answers.is_empty() { Vec::new() } else { answers.remove(0) };
-    drop(answers);
+    let next = |answers: &mut Vec<Vec<Value>>| if answers.is_empty() { Vec::new() } else { answers.remove(0) };
+    let answer = next(&mut platform.pending.lock().unwrap());
     if answer.is_empty() {
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
