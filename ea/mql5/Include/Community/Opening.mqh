@@ -45,8 +45,7 @@ void Open(const Signal &signal)
       Send(ReportOf(signal,"not_sent",Overdue(signal)));
       return;
      }
-   bool resting=request.action==TRADE_ACTION_PENDING;
-   if(resting ? (IsUnknown(result.retcode) && result.retcode!=TRADE_RETCODE_PLACED) : IsUnknown(result.retcode))
+   if(IsOpenQuestion(request,result))
      {
       ReportIfFound(signal);
       return;

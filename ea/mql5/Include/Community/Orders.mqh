@@ -41,8 +41,9 @@ bool SendOrder(const Signal &signal,MqlTradeRequest &request,MqlTradeResult &res
       ResetLastError();
       bool sent=OrderSend(request,result);
       g_history.Hint();
-      if(!sent && result.retcode==0)
-         PrintFormat("#%I64d: OrderSend brought no answer, error %d; the outcome is unknown",signal.id,GetLastError());
+      if(IsOpenQuestion(request,result))
+         PrintFormat("#%I64d: OrderSend brought no answer to rely on (retcode %u, error %d, %s): the outcome is looked up",
+                     signal.id,result.retcode,GetLastError(),sent ? "sent" : "perhaps not sent");
       if(result.retcode==TRADE_RETCODE_TOO_MANY_REQUESTS)
          Sleep(PATIENCE_MS);
       else
@@ -50,6 +51,16 @@ bool SendOrder(const Signal &signal,MqlTradeRequest &request,MqlTradeResult &res
             return(true);
      }
    return(true);
+  }
+//+------------------------------------------------------------------+
+//| Nobody knows what became of it. A resting order that is placed   |
+//| is done; a market order that is only placed is not.              |
+//+------------------------------------------------------------------+
+bool IsOpenQuestion(const MqlTradeRequest &request,const MqlTradeResult &result)
+  {
+   if(request.action==TRADE_ACTION_PENDING && result.retcode==TRADE_RETCODE_PLACED)
+      return(false);
+   return(IsUnknown(result.retcode));
   }
 //+------------------------------------------------------------------+
 //| How far the price has run from the signal's reference, where a   |

@@ -69,7 +69,7 @@ async fn ending(whole: &Whole, desk: &Desk, signals: &[String]) -> Ending {
     let mut states = Vec::new();
     for signal in signals {
         let state = eventually("the signal ends", || async {
-            let signal = whole.operator.signal(signal).await.unwrap().unwrap();
+            let signal = whole.operator.signal(signal).await.unwrap()?;
             let state = signal["state"].as_str().unwrap().to_owned();
             ["executed", "failed", "expired"].contains(&&*state).then_some(state)
         });
@@ -191,7 +191,7 @@ async fn a_broken_connection_to_the_broker_leaves_the_outcome_unknown() {
     assert_eq!((&done["attempt"], desk.fills().len()), (&json!(1), 1));
     desk.call(Request::DropNext { count: 1, executed: false });
     let lost = whole.signal(buy("GBPUSD")).await;
-    ea.says("OrderSend brought no answer").await;
+    ea.says("OrderSend brought no answer to rely on").await;
     whole.state(&lost, "processing").await;
     whole.sandbox.clock.advance(time::Duration::seconds(31));
     let failed = whole.state(&lost, "failed").await;

@@ -37,7 +37,7 @@ async fn closings_without_a_signal_are_told_with_their_profit() {
     let tickets: Vec<u64> = desk.market.lock().unwrap().positions().iter().map(|one| one.ticket).collect();
     desk.price("EURUSD", "1.08900");
     let loss = whole.closed_trade(tickets[0]).await;
-    assert_eq!((&loss["signal_id"], decimal(&loss["profit"])), (&stopped["signal_id"], "-11.12".parse().unwrap()));
+    assert_eq!((&loss["signal_id"], decimal(&loss["profit"])), (&stopped["signal_id"], "-111.20".parse().unwrap()));
     ea.killed().await;
     desk.price("EURUSD", "1.12000");
     let by_hand = TradeRequest {
@@ -52,7 +52,7 @@ async fn closings_without_a_signal_are_told_with_their_profit() {
     let again = desk.trade(&whole);
     let won = whole.closed_trade(tickets[1]).await;
     let hand = whole.closed_trade(tickets[2]).await;
-    assert_eq!((decimal(&won["profit"]), decimal(&hand["profit"])), ("19.88".parse().unwrap(), "19.88".parse().unwrap()));
+    assert_eq!((decimal(&won["profit"]), decimal(&hand["profit"])), ("198.80".parse().unwrap(), "198.80".parse().unwrap()));
     again.says("closed by hand").await;
     let profits: Decimal = whole.trades().await.iter().map(|trade| decimal(&trade["profit"])).sum();
     assert_eq!(profits, desk.market.lock().unwrap().account().balance - Decimal::from(10_000));

@@ -78,7 +78,7 @@ async fn unknown_answers_without_an_order_end_as_not_found() {
     whole.state(&lost, "processing").await;
     let next = whole.signal(buy()).await;
     // Nothing may be said before the lease is over.
-    ea.says("OrderSend").await;
+    ea.says("OrderSend brought no answer to rely on (retcode 10012").await;
     whole.sandbox.clock.advance(time::Duration::seconds(31));
     let failed = whole.state(&lost, "failed").await;
     assert_eq!(failed["code"], "outcome_not_found");
