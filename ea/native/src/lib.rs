@@ -1,0 +1,12 @@
+//! Runs an MQL5 Expert Advisor natively on Linux: its own source, translated to C++ with the lines kept, compiled with
+//! a runtime that does what the terminal would do, and is stricter where the terminal would be silent.
+
+mod compile;
+mod finding;
+pub mod outline;
+pub mod source;
+pub mod token;
+pub mod translate;
+
+pub use compile::{Build, BuildError, build, check};
+pub use finding::Finding;
