@@ -4,9 +4,11 @@
 //! says happened is stored before the answer is given, so that killing the process loses nothing.
 
 mod answer;
+mod bars;
 mod check;
 mod connection;
 mod faults;
+mod night;
 mod price;
 mod process;
 mod record;
@@ -22,6 +24,7 @@ mod wire;
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 
@@ -32,6 +35,7 @@ use faults::Faults;
 use state::{Effect, State};
 use store::{Record, Store};
 
+pub use bars::{Bar, read_bars};
 pub use connection::Connection;
 pub use process::{Args, main};
 pub use record::{Account, Deal, DealType, Entry, Order, OrderState, OrderType, Position, Quote, Reason, Side};
@@ -59,10 +63,16 @@ pub struct MarketConfig {
     pub credit: Decimal,
     /// Taken at each opening and closing, per lot.
     pub commission_per_lot: Decimal,
+    /// Taken at each opening and closing beside the commission, per lot.
+    pub fee_per_lot: Decimal,
+    /// Whether it says to be a hedging account. It behaves like one all the same.
+    pub hedging: bool,
     /// Of the random walk.
     pub seed: u64,
     /// What can be traded.
     pub symbols: Vec<SymbolSpec>,
+    /// Prices to replay instead of a random walk, by symbol. A market that is opened again goes on where it was.
+    pub bars: BTreeMap<String, Vec<Bar>>,
 }
 
 impl Default for MarketConfig {
@@ -74,8 +84,11 @@ impl Default for MarketConfig {
             deposit: Decimal::from(10_000),
             credit: Decimal::ZERO,
             commission_per_lot: Decimal::ZERO,
+            fee_per_lot: Decimal::ZERO,
+            hedging: true,
             seed: 1,
             symbols: ["EURUSD", "GBPUSD", "USDJPY", "XAUUSD"].map(SymbolSpec::named).to_vec(),
+            bars: BTreeMap::new(),
         }
     }
 }
@@ -105,6 +118,19 @@ pub enum Error {
     /// Profit in this symbol can't be converted into the account's currency by any other symbol.
     #[error("no symbol converts the profit of {0} into the account's currency")]
     NoConversion(String),
+    /// A file of bars is not one.
+    #[error("{path}:{line}: {reason}")]
+    Bars {
+        /// The file.
+        path: String,
+        /// From 1.
+        line: usize,
+        /// What is wrong there.
+        reason: String,
+    },
+    /// Bars belong to a symbol that is traded.
+    #[error("there are bars of {0}, which is not traded")]
+    BarsOfUnknown(String),
 }
 
 /// A market that its terminals and observers look at, in one process.
@@ -115,6 +141,7 @@ pub type SharedMarket = Arc<Mutex<Market>>;
 pub struct Market {
     state: State,
     store: Option<Store>,
+    bars: BTreeMap<String, Vec<Bar>>,
     /// Applied in memory, stored before the call returns.
     batch: Vec<Effect>,
     prices_changed: bool,
@@ -141,9 +168,13 @@ impl Market {
         {
             return Err(Error::NoConversion(symbol.name.clone()));
         }
+        if let Some(name) = config.bars.keys().find(|name| !state.symbols.contains_key(*name)) {
+            return Err(Error::BarsOfUnknown(name.clone()));
+        }
         let mut market = Self {
             state,
             store,
+            bars: config.bars,
             batch: Vec::new(),
             prices_changed: false,
             stored_at: None,
@@ -153,7 +184,9 @@ impl Market {
             under_way: 0,
             broken: None,
         };
+        market.begin_bars();
         if fresh {
+            market.state.day = Some(night::day(now));
             if deposit > Decimal::ZERO {
                 market.balance_deal(deposit.round_dp(state::MONEY_DIGITS), now);
             }
@@ -170,6 +203,7 @@ impl Market {
         if let Some(message) = &self.broken {
             return Response::Error { message: message.clone() };
         }
+        self.pass_nights(now);
         self.expire_orders(now);
         let response = self.answer(request, now);
         match self.store_effects(now) {
@@ -195,6 +229,8 @@ impl Market {
             price: Decimal::ZERO,
             profit: amount,
             commission: Decimal::ZERO,
+            swap: Decimal::ZERO,
+            fee: Decimal::ZERO,
             magic: 0,
             comment: String::new(),
             at: now,

@@ -7,7 +7,7 @@ use rust_decimal::prelude::ToPrimitive;
 use time::OffsetDateTime;
 
 use super::trade::Cause;
-use super::{Market, Order, OrderState, OrderType, Position, Quote, Reason, Response, Side, millis};
+use super::{Market, Order, OrderState, OrderType, Position, Quote, Reason, Response, Side, bars, millis};
 
 /// Below this share of the margin, in percent, the broker closes the worst position.
 const STOP_OUT_PERCENT: i64 = 50;
@@ -21,16 +21,39 @@ impl Market {
         let names: Vec<String> = self.state.symbols.keys().cloned().collect();
         for _ in 0..steps {
             for name in &names {
-                let (Some(spec), Some(bid)) = (self.state.symbols.get(name), self.state.prices.bids.get_mut(name))
-                else {
-                    continue;
-                };
-                *bid = spec.step(*bid, &mut self.state.prices.random);
-                self.state.prices.moved_at.insert(name.clone(), millis(now));
-                self.react(name, now);
+                if self.step(name) {
+                    self.state.prices.moved_at.insert(name.clone(), millis(now));
+                    self.react(name, now);
+                }
             }
         }
         self.price_moved();
+    }
+
+    /// Moves a price; false where it stands still because its bars are over.
+    fn step(&mut self, name: &str) -> bool {
+        let prices = &mut self.state.prices;
+        if let Some(bars) = self.bars.get(name) {
+            let step = prices.replayed.entry(name.to_owned()).or_default();
+            let Some((bid, spread)) = bars::price(bars, *step) else { return false };
+            *step += 1;
+            prices.bids.insert(name.to_owned(), bid);
+            prices.spreads.insert(name.to_owned(), spread);
+        } else if let (Some(spec), Some(bid)) = (self.state.symbols.get(name), prices.bids.get_mut(name)) {
+            *bid = spec.step(*bid, &mut prices.random);
+        }
+        true
+    }
+
+    /// A replay starts with its first price; a symbol that is no longer replayed has its own spread again.
+    pub(super) fn begin_bars(&mut self) {
+        let names: Vec<String> = self.bars.keys().cloned().collect();
+        self.state.prices.spreads.retain(|name, _| names.contains(name));
+        for name in names {
+            if !self.state.prices.replayed.contains_key(&name) {
+                self.step(&name);
+            }
+        }
     }
 
     pub(super) fn set_price(&mut self, symbol: &str, bid: Decimal, now: OffsetDateTime) -> Response {
@@ -73,13 +96,13 @@ impl Market {
         self.stop_out(now);
     }
 
-    fn stop_out(&mut self, now: OffsetDateTime) {
+    pub(super) fn stop_out(&mut self, now: OffsetDateTime) {
         while !self.state.positions.is_empty() {
             let account = self.account();
             if account.equity * Decimal::ONE_HUNDRED >= account.margin * Decimal::from(STOP_OUT_PERCENT) {
                 return;
             }
-            let worst = self.positions().into_iter().min_by_key(|position| position.profit);
+            let worst = self.positions().into_iter().min_by_key(|position| position.profit + position.swap);
             let Some(worst) = worst else { return };
             self.close_by_broker(&worst, Reason::StopOut, now);
         }

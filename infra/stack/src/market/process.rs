@@ -8,7 +8,7 @@ use rust_decimal::Decimal;
 use tokio_util::sync::CancellationToken;
 use tracing::info;
 
-use super::{Error, Market, MarketConfig, NUMBER_MAX, SymbolSpec, listen, now, serve, state};
+use super::{Error, Market, MarketConfig, NUMBER_MAX, SymbolSpec, listen, now, read_bars, serve, state};
 
 /// What a market process is started with.
 #[derive(Debug, Clone, clap::Args)]
@@ -40,29 +40,45 @@ pub struct Args {
     /// Of a new account, per lot, taken at each opening and each closing
     #[arg(long, default_value = "0", value_parser = money)]
     pub commission: Decimal,
+    /// The same beside the commission
+    #[arg(long, default_value = "0", value_parser = money)]
+    pub fee: Decimal,
+    /// A new account says to be a netting account; it behaves like a hedging one all the same
+    #[arg(long)]
+    pub netting: bool,
+    /// Replays bars that MetaTrader 5 exported, four prices a bar, instead of a random walk; then the price stands still
+    #[arg(long, value_name = "SYMBOL=FILE", value_parser = symbol_and_file, num_args = 1..)]
+    pub bars: Vec<(String, PathBuf)>,
     /// Pause between two prices of a symbol; 0: prices stand still
     #[arg(long, default_value_t = 1_000)]
     pub tick_ms: u64,
 }
 
 impl Args {
-    fn config(&self) -> MarketConfig {
+    fn config(&self) -> Result<MarketConfig, Error> {
         let named = |symbol: &String| SymbolSpec::named(&format!("{symbol}{}", self.suffix));
-        MarketConfig {
+        let read = |(symbol, file): &(String, PathBuf)| {
+            let spec = named(symbol);
+            read_bars(file, &spec).map(|bars| (spec.name, bars))
+        };
+        Ok(MarketConfig {
             currency: self.currency.clone(),
             leverage: self.leverage,
             deposit: self.deposit,
             commission_per_lot: self.commission,
+            fee_per_lot: self.fee,
+            hedging: !self.netting,
             seed: self.seed,
             symbols: self.symbols.iter().map(named).collect(),
+            bars: self.bars.iter().map(read).collect::<Result<_, _>>()?,
             ..MarketConfig::default()
-        }
+        })
     }
 }
 
 /// Runs a market until `stop`, then removes its socket.
 pub async fn main(args: Args, stop: CancellationToken) -> Result<(), Error> {
-    let market = Market::open(args.data.as_deref(), args.config(), now())?;
+    let market = Market::open(args.data.as_deref(), args.config()?, now())?;
     let listener = listen(&args.socket).await?;
     info!(market.socket = %args.socket.display(), "market ready");
     let tick = (args.tick_ms > 0).then(|| Duration::from_millis(args.tick_ms));
@@ -77,4 +93,11 @@ fn money(text: &str) -> Result<Decimal, String> {
         return Err("must be from 0, in whole minor units".to_owned());
     }
     Ok(amount)
+}
+
+fn symbol_and_file(text: &str) -> Result<(String, PathBuf), String> {
+    match text.split_once('=') {
+        Some((symbol, file)) if !symbol.is_empty() && !file.is_empty() => Ok((symbol.to_owned(), file.into())),
+        _ => Err("must be like EURUSD=FILE, the symbol without the suffix".to_owned()),
+    }
 }

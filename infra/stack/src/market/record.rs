@@ -83,19 +83,19 @@ pub struct Account {
     pub digits: u32,
     /// Sum of all deals.
     pub balance: Decimal,
-    /// Balance, credit and floating profit.
+    /// Balance, credit and profit.
     pub equity: Decimal,
     /// Bound by open positions.
     pub margin: Decimal,
     /// Equity less margin.
     pub free_margin: Decimal,
-    /// Floating profit of the open positions.
+    /// Floating profit of the open positions, their swap included.
     pub profit: Decimal,
     /// Lent by the broker; not profit.
     pub credit: Decimal,
     /// Notional value per unit of margin.
     pub leverage: u32,
-    /// Always true: netting accounts are not simulated.
+    /// False: it says to be a netting account. It behaves like a hedging one all the same.
     pub hedging: bool,
     /// Whether the broker lets this account trade.
     pub trade_allowed: bool,
@@ -125,8 +125,11 @@ pub struct Position {
     /// When it was opened.
     #[serde(with = "time::serde::rfc3339")]
     pub opened_at: OffsetDateTime,
-    /// Floating profit in the account's currency at the current price.
+    /// Floating profit in the account's currency at the current price, without the swap.
     pub profit: Decimal,
+    /// For the nights so far, in the account's currency; realised when it is closed.
+    #[serde(default)]
+    pub swap: Decimal,
 }
 
 /// How an order stands or ended.
@@ -250,6 +253,12 @@ pub struct Deal {
     pub profit: Decimal,
     /// Zero or negative.
     pub commission: Decimal,
+    /// Of a closing deal: what the nights cost or brought.
+    #[serde(default)]
+    pub swap: Decimal,
+    /// Zero or negative, beside the commission.
+    #[serde(default)]
+    pub fee: Decimal,
     /// The closing order's own number, or the position's where the broker closed it.
     pub magic: u64,
     /// The order's comment, or the broker's.
@@ -263,6 +272,6 @@ impl Deal {
     /// What it did to the balance.
     #[must_use]
     pub fn net(&self) -> Decimal {
-        self.profit + self.commission
+        self.profit + self.swap + self.commission + self.fee
     }
 }

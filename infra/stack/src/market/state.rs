@@ -25,6 +25,8 @@ pub(super) enum Effect {
     Order(Order),
     /// Filled, deleted, expired or refused: it moves into the history.
     OrderDone(Order),
+    /// The day whose first midnight has been dealt with, by its Julian number.
+    Day(i32),
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -35,15 +37,28 @@ pub(super) struct Prices {
     /// When a symbol's price last moved, in milliseconds of the Unix epoch.
     #[serde(default)]
     pub(super) moved_at: BTreeMap<String, i64>,
+    /// Steps taken of the bars that are replayed.
+    #[serde(default)]
+    pub(super) replayed: BTreeMap<String, usize>,
+    /// Spreads that replayed bars brought, in points.
+    #[serde(default)]
+    pub(super) spreads: BTreeMap<String, i64>,
 }
 
 impl Prices {
     fn new(seed: u64) -> Self {
-        Self { random: Random(seed), bids: BTreeMap::new(), moved_at: BTreeMap::new() }
+        Self {
+            random: Random(seed),
+            bids: BTreeMap::new(),
+            moved_at: BTreeMap::new(),
+            replayed: BTreeMap::new(),
+            spreads: BTreeMap::new(),
+        }
     }
 
     pub(super) fn quote(&self, symbol: &SymbolSpec) -> Option<Quote> {
-        self.bids.get(&symbol.name).map(|bid| symbol.quote(*bid))
+        let spread = self.spreads.get(&symbol.name).copied().unwrap_or(symbol.spread);
+        self.bids.get(&symbol.name).map(|bid| symbol.quote(*bid, spread))
     }
 }
 
@@ -55,6 +70,13 @@ pub(super) struct State {
     currency: String,
     leverage: u32,
     pub(super) commission_per_lot: Decimal,
+    #[serde(default)]
+    pub(super) fee_per_lot: Decimal,
+    #[serde(default = "hedging")]
+    hedging: bool,
+    /// None in books from before swaps were kept.
+    #[serde(default)]
+    pub(super) day: Option<i32>,
     pub(super) symbols: BTreeMap<String, SymbolSpec>,
     pub(super) prices: Prices,
     pub(super) next_ticket: u64,
@@ -74,6 +96,9 @@ impl State {
             currency: config.currency.clone(),
             leverage: config.leverage.max(1),
             commission_per_lot: config.commission_per_lot,
+            fee_per_lot: config.fee_per_lot,
+            hedging: config.hedging,
+            day: None,
             symbols: BTreeMap::new(),
             prices: Prices::new(config.seed),
             next_ticket: 1_000_001,
@@ -117,6 +142,7 @@ impl State {
                 self.orders.remove(&order.ticket);
                 self.history.push(order.clone());
             }
+            Effect::Day(day) => self.day = Some(*day),
         }
     }
 
@@ -181,8 +207,19 @@ impl State {
         })
     }
 
+    /// What a night costs (below zero) or brings, in whole minor units.
+    pub(super) fn swap_per_night(&self, position: &Position) -> Decimal {
+        let Some(spec) = self.symbols.get(&position.symbol) else { return Decimal::ZERO };
+        let points = match position.side {
+            Side::Buy => spec.swap_long,
+            Side::Sell => spec.swap_short,
+        };
+        let amount = points * spec.point * position.volume * spec.contract_size;
+        self.convert(amount, &spec.profit_currency).unwrap_or(amount).round_dp(MONEY_DIGITS)
+    }
+
     pub(super) fn account(&self, trade_allowed: bool) -> Account {
-        let profit: Decimal = self.positions.values().map(|position| self.floating(position)).sum();
+        let profit: Decimal = self.positions.values().map(|position| self.floating(position) + position.swap).sum();
         let margin_of = |position: &Position| {
             self.symbols
                 .get(&position.symbol)
@@ -201,7 +238,7 @@ impl State {
             profit,
             credit: self.credit,
             leverage: self.leverage,
-            hedging: true,
+            hedging: self.hedging,
             trade_allowed,
         }
     }
@@ -219,4 +256,9 @@ impl State {
             .all(|deal| deal.deal_type == DealType::Balance || self.symbols.contains_key(&deal.symbol));
         (!sorted || !known).then(|| "deals out of order, or of an unknown symbol".to_owned())
     }
+}
+
+/// Books from before this was kept are those of hedging accounts.
+fn hedging() -> bool {
+    true
 }

@@ -30,8 +30,14 @@ pub struct SymbolSpec {
     pub volume_step: Decimal,
     /// Least distance of stops and resting orders from the price, in points.
     pub stops_level: i64,
-    /// Distance of the ask from the bid, in points.
+    /// Distance of the ask from the bid, in points; replayed bars bring their own.
     pub spread: i64,
+    /// What a night brings to a long position, in points; mostly below zero.
+    #[serde(default)]
+    pub swap_long: Decimal,
+    /// What a night brings to a short position, in points.
+    #[serde(default)]
+    pub swap_short: Decimal,
     /// How market orders may be filled, the preferred way first.
     pub filling: Vec<Filling>,
     /// Where the walk starts, in points.
@@ -43,15 +49,15 @@ impl SymbolSpec {
     #[must_use]
     pub fn named(name: &str) -> Self {
         let upper = name.to_ascii_uppercase();
-        let (digits, contract_size, spread, start) = match upper.get(..6).unwrap_or_default() {
-            "EURUSD" => (5, 100_000, 12, 108_500),
-            "GBPUSD" => (5, 100_000, 15, 127_000),
-            "AUDUSD" => (5, 100_000, 14, 66_000),
-            "USDCHF" => (5, 100_000, 15, 90_000),
-            "USDCAD" => (5, 100_000, 15, 136_000),
-            "USDJPY" => (3, 100_000, 14, 151_000),
-            "XAUUSD" => (2, 100, 25, 235_000),
-            _ => (5, 100_000, 20, 100_000),
+        let (digits, contract_size, spread, start, swap_tenths) = match upper.get(..6).unwrap_or_default() {
+            "EURUSD" => (5, 100_000, 12, 108_500, (-65, 21)),
+            "GBPUSD" => (5, 100_000, 15, 127_000, (-24, -18)),
+            "AUDUSD" => (5, 100_000, 14, 66_000, (-27, 4)),
+            "USDCHF" => (5, 100_000, 15, 90_000, (52, -98)),
+            "USDCAD" => (5, 100_000, 15, 136_000, (11, -45)),
+            "USDJPY" => (3, 100_000, 14, 151_000, (91, -204)),
+            "XAUUSD" => (2, 100, 25, 235_000, (-318, 147)),
+            _ => (5, 100_000, 20, 100_000, (-30, -30)),
         };
         Self {
             name: name.to_owned(),
@@ -65,6 +71,8 @@ impl SymbolSpec {
             volume_step: Decimal::new(1, 2),
             stops_level: 10,
             spread,
+            swap_long: Decimal::new(swap_tenths.0, 1),
+            swap_short: Decimal::new(swap_tenths.1, 1),
             filling: if contract_size == 100 { vec![Filling::Ioc] } else { vec![Filling::Ioc, Filling::Fok] },
             start,
         }
@@ -84,8 +92,8 @@ impl SymbolSpec {
         self.point * Decimal::from(self.stops_level)
     }
 
-    pub(super) fn quote(&self, bid_points: i64) -> Quote {
-        Quote { bid: Decimal::new(bid_points, self.digits), ask: Decimal::new(bid_points + self.spread, self.digits) }
+    pub(super) fn quote(&self, bid_points: i64, spread: i64) -> Quote {
+        Quote { bid: Decimal::new(bid_points, self.digits), ask: Decimal::new(bid_points + spread, self.digits) }
     }
 
     /// One step of at most ten points, pulled back towards the start once a tenth away from it.

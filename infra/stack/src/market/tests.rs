@@ -1,5 +1,9 @@
 //! The market's promises: the balance is the sum of all deals, refusals change nothing, a restart forgets nothing.
 
+mod nights;
+mod replay;
+mod view;
+
 use std::path::PathBuf;
 
 use proptest::prelude::*;
@@ -51,7 +55,8 @@ fn set(market: &mut Market, symbol: &str, bid: &str) {
 fn assert_books_balance(market: &Market) {
     assert_eq!(market.state.fault(), None);
     let account = market.account();
-    let floating: Decimal = market.positions().iter().map(|position| position.profit).sum();
+    let floating: Decimal = market.positions().iter().map(|position| position.profit + position.swap).sum();
+    assert_eq!(account.profit, floating);
     assert_eq!(account.equity, account.balance + account.credit + floating);
     assert_eq!(account.free_margin, account.equity - account.margin);
 }
@@ -110,6 +115,8 @@ fn part_of_a_position_can_be_closed() {
     let opened = send(&mut market, buy("0.30"));
     send(&mut market, TradeRequest { position: opened.order, ..deal("EURUSD", OrderType::Sell, "0.10") });
     assert_eq!(market.positions()[0].volume, number("0.20"));
+    let more = TradeRequest { position: opened.order, ..deal("EURUSD", OrderType::Sell, "0.21") };
+    assert_eq!(send(&mut market, more).retcode, retcode::INVALID_CLOSE_VOLUME);
     assert_books_balance(&market);
 }
 
@@ -123,6 +130,7 @@ fn each_refusal_has_its_code_and_changes_nothing() {
         (buy("101"), retcode::INVALID_VOLUME),
         (buy("79228162514264337593543950335"), retcode::INVALID_VOLUME),
         (buy("-0.10"), retcode::INVALID_VOLUME),
+        (buy("0.30000000000000004"), retcode::INVALID_VOLUME),
         (stops("1.09", "0"), retcode::INVALID_STOPS),
         (stops("0", "1.08"), retcode::INVALID_STOPS),
         (stops("1.084995", "0"), retcode::INVALID_STOPS),
@@ -342,7 +350,7 @@ fn any_request() -> impl Strategy<Value = (u8, usize, i64, i64)> {
     (0..12_u8, 0..8_usize, 1..60_i64, -300..300_i64)
 }
 
-fn do_something(market: &mut Market, (kind, index, hundredths, offset): (u8, usize, i64, i64)) {
+fn do_something(market: &mut Market, (kind, index, hundredths, offset): (u8, usize, i64, i64), now: OffsetDateTime) {
     let symbol = ["EURUSD", "GBPUSD", "USDJPY", "XAUUSD"][index % 4].to_owned();
     let spec = market.symbol(&symbol).unwrap().clone();
     let quote = market.quote(&symbol).unwrap();
@@ -364,7 +372,7 @@ fn do_something(market: &mut Market, (kind, index, hundredths, offset): (u8, usi
             action: TradeAction::Pending,
             order_type: order_type[2 + index % 4],
             price: near,
-            expiration: (offset > 0).then_some(NOW + Duration::HOUR),
+            expiration: (offset > 0).then_some(now + Duration::DAY),
             ..base
         }),
         5 | 6 => match positions.get(index) {
@@ -383,7 +391,7 @@ fn do_something(market: &mut Market, (kind, index, hundredths, offset): (u8, usi
         10 => Request::SetMaxFill { volume: (offset > 0).then_some(volume) },
         _ => Request::Advance { steps: hundredths.unsigned_abs().try_into().unwrap() },
     };
-    assert!(!matches!(market.call(request, NOW), Response::Error { message } if message.contains("store")));
+    assert!(!matches!(market.call(request, now), Response::Error { message } if message.contains("store")));
 }
 
 proptest! {
@@ -395,20 +403,27 @@ proptest! {
         let folder = Folder::new();
         let mut market = Market::open(
             Some(&folder.0),
-            MarketConfig { commission_per_lot: number("3.5"), ..MarketConfig::default() },
+            MarketConfig {
+                commission_per_lot: number("3.5"),
+                fee_per_lot: number("0.15"),
+                ..MarketConfig::default()
+            },
             NOW,
         ).unwrap();
-        for step in steps {
-            do_something(&mut market, step);
+        for (step, hours) in steps.into_iter().zip((0..).step_by(7)) {
+            do_something(&mut market, step, NOW + Duration::hours(hours));
             assert_books_balance(&market);
         }
         let (deals, orders, balance) = (market.deals().to_vec(), market.history_orders().to_vec(), market.account().balance);
-        let open: Vec<(u64, Decimal)> = market.positions().iter().map(|one| (one.ticket, one.volume)).collect();
+        let shown = |market: &Market| -> Vec<(u64, Decimal, Decimal)> {
+            market.positions().iter().map(|one| (one.ticket, one.volume, one.swap)).collect()
+        };
+        let open = shown(&market);
         drop(market);
         let market = folder.open();
         prop_assert_eq!(market.deals(), deals);
         prop_assert_eq!(market.history_orders(), orders);
         prop_assert_eq!(market.account().balance, balance);
-        prop_assert_eq!(market.positions().iter().map(|one| (one.ticket, one.volume)).collect::<Vec<_>>(), open);
+        prop_assert_eq!(shown(&market), open);
     }
 }

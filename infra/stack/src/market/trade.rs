@@ -6,7 +6,7 @@ use rust_decimal::Decimal;
 use time::OffsetDateTime;
 
 use super::check::{check_price, check_resting, check_stops};
-use super::state::Effect;
+use super::state::{Effect, MONEY_DIGITS};
 use super::{
     Deal, DealType, Entry, Filling, Market, Order, OrderState, OrderType, Position, Quote, Reason, Side, SymbolSpec,
     TradeAction, TradeRequest, TradeResult, retcode,
@@ -20,6 +20,13 @@ pub(super) struct Cause {
     pub(super) reason: Reason,
     pub(super) magic: u64,
     pub(super) comment: String,
+}
+
+/// What a deal comes to, but for its costs.
+struct Fill {
+    price: Decimal,
+    profit: Decimal,
+    swap: Decimal,
 }
 
 impl Market {
@@ -97,8 +104,11 @@ impl Market {
         if request.symbol != position.symbol || request.order_type.is_pending() || request.order_type.side() != side {
             return Err(retcode::INVALID);
         }
-        if !spec.is_volume(request.volume) || request.volume > position.volume {
+        if !spec.is_volume(request.volume) {
             return Err(retcode::INVALID_VOLUME);
+        }
+        if request.volume > position.volume {
+            return Err(retcode::INVALID_CLOSE_VOLUME);
         }
         check_price(request, &spec, quote, side)?;
         let volume = self.fillable(request, &spec)?;
@@ -174,7 +184,8 @@ impl Market {
         let side = done.order_type.side();
         let reason = if done.magic == 0 { Reason::Client } else { Reason::Expert };
         let cause = Cause { reason, magic: done.magic, comment: done.comment.clone() };
-        let deal = self.deal(&done, Entry::In, Decimal::ZERO, price, cause, now);
+        let fill = Fill { price, profit: Decimal::ZERO, swap: Decimal::ZERO };
+        let deal = self.deal(&done, Entry::In, &fill, cause, now);
         self.apply(Effect::Position(Position {
             ticket: done.ticket,
             symbol: done.symbol,
@@ -187,6 +198,7 @@ impl Market {
             comment: done.comment,
             opened_at: now,
             profit: Decimal::ZERO,
+            swap: Decimal::ZERO,
         }));
         deal
     }
@@ -203,6 +215,7 @@ impl Market {
         let (spec, quote) = self.contract(&position.symbol).expect("a position's symbol is never removed");
         let price = quote.price(side);
         let profit = self.state.profit(&spec, position.side, volume, position.price, price);
+        let swap = (position.swap * volume / position.volume).round_dp(MONEY_DIGITS);
         let order = Order {
             ticket: self.state.next_ticket,
             symbol: position.symbol.clone(),
@@ -222,11 +235,12 @@ impl Market {
         };
         self.order_done(order.clone(), now);
         let cause = Cause { comment: cause.comment.clone(), ..*cause };
-        let deal = self.deal(&order, Entry::Out, profit, price, cause, now);
+        let deal = self.deal(&order, Entry::Out, &Fill { price, profit, swap }, cause, now);
         if volume == position.volume {
             self.apply(Effect::PositionGone(position.ticket));
         } else {
-            self.apply(Effect::Position(Position { volume: position.volume - volume, ..position.clone() }));
+            let (volume, swap) = (position.volume - volume, position.swap - swap);
+            self.apply(Effect::Position(Position { volume, swap, ..position.clone() }));
         }
         (order.ticket, deal, price)
     }
@@ -235,17 +249,11 @@ impl Market {
         self.apply(Effect::OrderDone(Order { done_at: Some(now), ..order }));
     }
 
-    fn deal(
-        &mut self,
-        order: &Order,
-        entry: Entry,
-        profit: Decimal,
-        price: Decimal,
-        cause: Cause,
-        now: OffsetDateTime,
-    ) -> u64 {
+    fn deal(&mut self, order: &Order, entry: Entry, fill: &Fill, cause: Cause, now: OffsetDateTime) -> u64 {
         let ticket = self.state.next_ticket;
-        let commission = -(self.state.commission_per_lot * order.filled).round_dp(super::state::MONEY_DIGITS);
+        // Subtracted, not negated: there is a negative zero.
+        let cost = |per_lot: Decimal| Decimal::ZERO - (per_lot * order.filled).round_dp(MONEY_DIGITS);
+        let (commission, fee) = (cost(self.state.commission_per_lot), cost(self.state.fee_per_lot));
         self.apply(Effect::Deal(Deal {
             ticket,
             order: order.ticket,
@@ -255,9 +263,11 @@ impl Market {
             reason: cause.reason,
             symbol: order.symbol.clone(),
             volume: order.filled,
-            price,
-            profit,
+            price: fill.price,
+            profit: fill.profit,
             commission,
+            swap: fill.swap,
+            fee,
             magic: cause.magic,
             comment: cause.comment,
             at: now,

@@ -32,13 +32,13 @@ impl Market {
     }
 
     pub(super) fn set_connected(&mut self, connected: bool, now: OffsetDateTime) -> Response {
+        self.revision += 1;
         if connected {
             self.faults.lost = None;
         } else if self.faults.lost.is_none() {
             let view = View { connected: false, ..self.sync(0, 0, now) };
             self.faults.lost = Some(Box::new(Lost { view, prices: self.state.prices.clone() }));
         }
-        self.revision += 1;
         Response::Done
     }
 
