@@ -1,11 +1,13 @@
 //! A simulated broker with one hedging account: it takes requests shaped like those of MetaTrader 5 and answers like it.
 //!
-//! Pure and synchronous; the clock is passed in. Its invariant: the balance is the sum of all deals, and what an answer
-//! says happened is stored before the answer is given, so that killing the process loses nothing.
+//! Pure and synchronous, with the clock passed in; `server.rs` alone puts it on a socket. Its invariant: the balance is
+//! the sum of all deals, and what an answer says happened is stored before the answer is given, so that killing the
+//! process loses nothing.
 
 mod answer;
 mod bars;
 mod check;
+mod config;
 mod connection;
 mod faults;
 mod night;
@@ -36,6 +38,7 @@ use state::{Effect, State};
 use store::{Record, Store};
 
 pub use bars::{Bar, read_bars};
+pub use config::MarketConfig;
 pub use connection::Connection;
 pub use process::{Args, main};
 pub use record::{Account, Deal, DealType, Entry, Order, OrderState, OrderType, Position, Quote, Reason, Side};
@@ -47,51 +50,6 @@ pub use wire::{Filling, Request, Response, Tick, TradeAction, TradeRequest, Trad
 const NUMBER_MAX: Decimal = Decimal::from_parts(0xD4A5_1000, 0xE8, 0, false, 0); // 10^12
 /// Prices that moved without any other effect are stored this often.
 const PRICES_STORED_EVERY: Duration = Duration::seconds(10);
-
-/// What a market is opened with. It counts only the first time a path is opened, except that symbols are added.
-#[derive(Debug, Clone)]
-pub struct MarketConfig {
-    /// The account's number.
-    pub login: u64,
-    /// The account's currency, with two minor digits.
-    pub currency: String,
-    /// Notional value per unit of margin.
-    pub leverage: u32,
-    /// The first deposit; zero for none.
-    pub deposit: Decimal,
-    /// Lent by the broker.
-    pub credit: Decimal,
-    /// Taken at each opening and closing, per lot.
-    pub commission_per_lot: Decimal,
-    /// Taken at each opening and closing beside the commission, per lot.
-    pub fee_per_lot: Decimal,
-    /// Whether it says to be a hedging account. It behaves like one all the same.
-    pub hedging: bool,
-    /// Of the random walk.
-    pub seed: u64,
-    /// What can be traded.
-    pub symbols: Vec<SymbolSpec>,
-    /// Prices to replay instead of a random walk, by symbol. A market that is opened again goes on where it was.
-    pub bars: BTreeMap<String, Vec<Bar>>,
-}
-
-impl Default for MarketConfig {
-    fn default() -> Self {
-        Self {
-            login: 10_000_001,
-            currency: "USD".to_owned(),
-            leverage: 100,
-            deposit: Decimal::from(10_000),
-            credit: Decimal::ZERO,
-            commission_per_lot: Decimal::ZERO,
-            fee_per_lot: Decimal::ZERO,
-            hedging: true,
-            seed: 1,
-            symbols: ["EURUSD", "GBPUSD", "USDJPY", "XAUUSD"].map(SymbolSpec::named).to_vec(),
-            bars: BTreeMap::new(),
-        }
-    }
-}
 
 /// Why a market could not be opened or no longer stores its effects.
 #[derive(Debug, thiserror::Error)]

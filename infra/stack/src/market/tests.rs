@@ -54,6 +54,8 @@ fn set(market: &mut Market, symbol: &str, bid: &str) {
 
 fn assert_books_balance(market: &Market) {
     assert_eq!(market.state.fault(), None);
+    let booked = |deal: &Deal| deal.profit + deal.swap + deal.commission + deal.fee;
+    assert_eq!(market.account().balance, market.deals().iter().map(booked).sum::<Decimal>());
     let account = market.account();
     let floating: Decimal = market.positions().iter().map(|position| position.profit + position.swap).sum();
     assert_eq!(account.profit, floating);
@@ -345,6 +347,12 @@ fn a_long_log_becomes_a_snapshot() {
     assert_eq!(folder.open().account().balance, number("11100"));
 }
 
+/// What all nights so far came to, realised or not.
+fn all_swap(market: &Market) -> Decimal {
+    let realised: Decimal = market.deals().iter().map(|deal| deal.swap).sum();
+    realised + market.positions().iter().map(|position| position.swap).sum::<Decimal>()
+}
+
 /// One random thing that can happen to a market; tickets are indices into what exists.
 fn any_request() -> impl Strategy<Value = (u8, usize, i64, i64)> {
     (0..12_u8, 0..8_usize, 1..60_i64, -300..300_i64)
@@ -411,8 +419,12 @@ proptest! {
             NOW,
         ).unwrap();
         for (step, hours) in steps.into_iter().zip((0..).step_by(7)) {
-            do_something(&mut market, step, NOW + Duration::hours(hours));
+            let now = NOW + Duration::hours(hours);
+            market.call(Request::Account, now);
+            let swap = all_swap(&market);
+            do_something(&mut market, step, now);
             assert_books_balance(&market);
+            prop_assert_eq!(all_swap(&market), swap, "trading makes and loses none");
         }
         let (deals, orders, balance) = (market.deals().to_vec(), market.history_orders().to_vec(), market.account().balance);
         let shown = |market: &Market| -> Vec<(u64, Decimal, Decimal)> {
