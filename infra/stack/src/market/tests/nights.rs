@@ -84,6 +84,20 @@ fn swap_can_lead_to_the_stop_out() {
     assert_books_balance(&market);
 }
 
+/// Goal: the position that the broker closes first is the one that costs most, its nights included.
+#[test]
+fn the_stop_out_counts_a_positions_nights_to_its_loss() {
+    let mut market = market();
+    let long = send(&mut market, buy("4"));
+    let short = send(&mut market, deal("EURUSD", OrderType::Sell, "4"));
+    set(&mut market, "EURUSD", "1.08510");
+    let profits: Vec<Decimal> = market.positions().iter().map(|position| position.profit).collect();
+    assert!(profits[1] < profits[0], "by its price alone the short one is worse: {profits:?}");
+    market.call(Request::Account, at(400));
+    assert_eq!(market.positions().iter().map(|position| position.ticket).collect::<Vec<_>>(), [short.order]);
+    assert_eq!(market.deals().last().unwrap().position, long.order);
+}
+
 /// Goal: nights that passed while the market was down are charged when it comes back, once.
 #[test]
 fn nights_without_the_market_are_made_up_for_once() {

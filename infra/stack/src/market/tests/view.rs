@@ -113,6 +113,9 @@ fn a_lost_connection_leaves_the_terminal_with_what_it_knew() {
     let stale = sync(&mut market, at_ms(9));
     assert!(stale.revision > known.revision);
     assert_eq!(stale, View { connected: false, at_ms: 9, revision: stale.revision, ..known });
+    let behind = Request::Sync { deals_after: stale.deals[0].ticket, orders_skip: 1 };
+    let Response::State(rest) = market.call(behind, NOW) else { panic!() };
+    assert_eq!((rest.deals.as_slice(), rest.history_orders.len()), (&stale.deals[1..], 0));
     assert_eq!(market.tick("EURUSD"), tick);
     done(&mut market, Request::SetConnected { connected: true });
     let view = sync(&mut market, NOW);
