@@ -31,6 +31,8 @@ pub(crate) async fn run(
     let mut xvfb = command("Xvfb", home);
     // It chooses a free number itself and writes it to its output once it is ready; only this machine may connect.
     xvfb.args(["-displayfd", "1", "-screen", "0", &format!("{screen}x24"), "-nolisten", "tcp", "-noreset"]);
+    // The terminal draws without OpenGL, whose software renderer would take 50 MB.
+    xvfb.args(["-extension", "GLX"]);
     let mut child = match children.spawn(xvfb.stdout(Stdio::piped())) {
         Ok(child) => child,
         Err(error) => return error,

@@ -146,6 +146,8 @@ mod tests {
     const LIMITS: Limits =
         Limits { silence: Duration::from_mins(1), start: Duration::from_mins(5), close: Duration::from_secs(10) };
 
+    type Spoil = fn(&mut Observed);
+
     fn seconds(seconds: u64) -> Duration {
         Duration::from_secs(seconds)
     }
@@ -189,7 +191,6 @@ mod tests {
     fn a_terminal_is_ready_when_it_can_trade() {
         assert_eq!(report(&healthy(), &LIMITS).waiting_for(), Vec::<String>::new());
         assert_eq!(report(&healthy(), &LIMITS).status, "ok");
-        type Spoil = fn(&mut Observed);
         let spoilt: [(&str, Spoil); 6] = [
             ("display", |observed| observed.display = State::Down("ended by signal 9".into())),
             ("process", |observed| observed.terminal = State::Preparing("installing".into())),

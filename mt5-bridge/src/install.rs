@@ -35,8 +35,8 @@ pub(crate) async fn install(
     display: u32,
 ) -> Result<(), String> {
     part.set(State::Preparing("preparing the Wine prefix".to_owned()));
-    wine.prepare(display).await?;
     let folder = wine.program_folder(&settings.folder);
+    wine.prepare(display, installed(&folder)).await?;
     if !installed(&folder) {
         part.set(State::Preparing("installing the terminal".to_owned()));
         install_terminal(settings, wine, connections, display, &folder).await?;

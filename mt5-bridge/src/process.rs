@@ -183,9 +183,9 @@ fn pid(id: u32) -> Option<Pid> {
     i32::try_from(id).ok().and_then(Pid::from_raw)
 }
 
-/// A process of this machine as the kernel describes it.
-pub(crate) struct Process {
-    pub(crate) id: u32,
+/// A process as the kernel describes it.
+struct Process {
+    id: u32,
     parent: u32,
     /// Ended, and not yet collected: to `kill` it still looks alive.
     dead: bool,
@@ -201,17 +201,35 @@ impl Process {
     }
 
     /// Everything that runs, or has run and was not collected.
-    pub(crate) fn all() -> impl Iterator<Item = Self> {
+    fn all() -> impl Iterator<Item = Self> {
         let entries = std::fs::read_dir("/proc").into_iter().flatten().flatten();
         entries.filter_map(|entry| Self::read(entry.file_name().to_str()?.parse().ok()?))
     }
+}
 
-    /// Its command line, and whether it runs in this Wine prefix.
-    pub(crate) fn command_in_prefix(&self, prefix: &Path) -> Option<String> {
-        let environment = std::fs::read(format!("/proc/{}/environ", self.id)).ok()?;
-        let wanted = format!("WINEPREFIX={}", prefix.display());
-        let ours = environment.split(|byte| *byte == 0).any(|variable| variable == wanted.as_bytes());
-        let command = std::fs::read(format!("/proc/{}/cmdline", self.id)).ok()?;
-        (ours && !self.dead).then(|| String::from_utf8_lossy(&command).replace('\0', " "))
+/// A program that runs, whoever started it.
+pub(crate) struct Running {
+    pub(crate) id: u32,
+    /// Its command line, arguments apart by blanks.
+    pub(crate) command: String,
+}
+
+impl Running {
+    /// Those that were started with this `NAME=value` in their environment.
+    pub(crate) fn with_variable(variable: String) -> impl Iterator<Item = Self> {
+        let running = Process::all().filter(|process| !process.dead);
+        running.filter_map(move |Process { id, .. }| {
+            let environment = std::fs::read(format!("/proc/{id}/environ")).ok()?;
+            let command = std::fs::read(format!("/proc/{id}/cmdline")).ok()?;
+            let has = environment.split(|byte| *byte == 0).any(|entry| entry == variable.as_bytes());
+            has.then(|| Self { id, command: String::from_utf8_lossy(&command).replace('\0', " ") })
+        })
+    }
+
+    /// Ends it at once. One that has ended meanwhile is fine.
+    pub(crate) fn kill(&self) {
+        if let Some(pid) = pid(self.id) {
+            let _ = kill_process(pid, Signal::KILL);
+        }
     }
 }

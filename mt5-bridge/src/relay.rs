@@ -237,7 +237,7 @@ impl Relay {
             if age >= SILENCE {
                 return;
             }
-            tokio::time::sleep(SILENCE - age).await;
+            tokio::time::sleep(SILENCE.saturating_sub(age)).await;
         }
     }
 }

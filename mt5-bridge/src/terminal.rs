@@ -81,7 +81,7 @@ impl Terminal<'_> {
         numbers: &watch::Receiver<Number>,
         stop: &CancellationToken,
     ) -> String {
-        let started = Instant::now();
+        let mut course = Course { started: Instant::now(), served: false };
         // None: the one that we started has ended, and one that its updater started is watched instead.
         let mut child = Some(child);
         let mut look = tokio::time::interval(LOOK_INTERVAL);
@@ -95,62 +95,85 @@ impl Terminal<'_> {
                     child = None;
                     continue;
                 }
-                _ = look.tick() => match self.look(started, child.is_none()) {
+                _ = look.tick() => match self.look(&mut course, child.is_none()) {
                     Some(why) => why,
                     None => continue,
                 },
                 () = gone(numbers.clone(), display) => "the display went away".to_owned(),
                 () = stop.cancelled() => "stopped".to_owned(),
             };
+            self.parts.terminal.set(State::Preparing(format!("closing the terminal: {why}")));
             self.end(child, display).await;
             return why;
         }
     }
 
     /// Why the terminal must be ended now, if it must.
-    fn look(&self, started: Instant, updated: bool) -> Option<String> {
+    fn look(&self, course: &mut Course, updated: bool) -> Option<String> {
+        let running = course.started.elapsed();
         let poll = self.parts.seen.expert().poll;
-        let mark = self.settings.data.join(WORKED);
-        let worked = mark.exists();
-        if poll.is_some()
-            && !worked
-            && let Err(error) = std::fs::write(&mark, "")
-        {
-            tracing::warn!(%error, "can't note that the EA works");
-        }
-        if poll.is_some() || started.elapsed() > CONFIGURATION_READ {
+        let worked = self.worked(poll.is_some());
+        if poll.is_some() || running > CONFIGURATION_READ {
             secret::remove(&self.configuration());
+        }
+        let serves = self.wine.serves();
+        course.served |= serves;
+        if course.served && !serves {
+            return Some("Wine's server is gone".to_owned());
         }
         if updated && !self.wine.any_of(&self.settings.folder) {
             return Some("ended after an update".to_owned());
         }
-        hung(started.elapsed(), poll, worked, &self.parts.limits)
+        hung(running, poll, worked, &self.parts.limits)
+    }
+
+    /// Whether the EA has ever polled in this installation, which is noted down when it does.
+    fn worked(&self, polls: bool) -> bool {
+        let mark = self.settings.data.join(WORKED);
+        if mark.exists() {
+            return true;
+        }
+        if polls && let Err(error) = std::fs::write(&mark, "") {
+            tracing::warn!(%error, "can't note that the EA works");
+        }
+        polls
+    }
+
+    async fn nothing_runs(&self) {
+        while self.wine.any_of(&self.settings.folder) {
+            tokio::time::sleep(LOOK_INTERVAL).await;
+        }
     }
 
     /// Asks the terminal to close, then ends it, then kills it, each within its deadline.
-    async fn end(&self, child: Option<Child>, display: u32) {
-        self.parts.terminal.set(State::Preparing("closing the terminal".to_owned()));
-        let closed = async {
+    async fn end(&self, mut child: Option<Child>, display: u32) {
+        let asked = Instant::now();
+        // Without its server it hears nothing, and a new server would not know it.
+        if self.wine.serves() {
             self.wine.close(display, TERMINAL).await;
-            let mut child = child;
-            let end = Instant::now() + self.settings.limits.close;
-            if let Some(child) = &mut child {
-                let left = end.saturating_duration_since(Instant::now());
-                if tokio::time::timeout(left, child.wait()).await.is_ok() {
-                    return true;
+            let closed = async {
+                match &mut child {
+                    Some(child) => drop(child.wait().await),
+                    None => self.nothing_runs().await,
                 }
-                child.end(Signal::TERM, TERM_DEADLINE).await;
-                return false;
+            };
+            let left = self.settings.limits.close.saturating_sub(asked.elapsed());
+            if tokio::time::timeout(left, closed).await.is_ok() {
+                return;
             }
-            while self.wine.any_of(&self.settings.folder) && Instant::now() < end {
-                tokio::time::sleep(LOOK_INTERVAL).await;
-            }
-            Instant::now() < end
-        };
-        if !closed.await {
-            tracing::warn!("the terminal did not close when asked to, ended it");
+        }
+        if let Some(child) = &mut child {
+            tracing::warn!("the terminal did not close when asked to, ending it");
+            child.end(Signal::TERM, TERM_DEADLINE).await;
         }
     }
+}
+
+/// One run of the terminal so far.
+struct Course {
+    started: Instant,
+    /// Whether Wine's server was seen.
+    served: bool,
 }
 
 /// The end of our own child, if it still runs.

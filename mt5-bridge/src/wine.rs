@@ -1,19 +1,22 @@
 //! The Windows that the terminal runs in: its prefix, its settings, and how its programs are ended.
 
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::process::Command;
 
-use crate::process::{Children, Process, command};
+use crate::process::{Children, Running, command};
 
 /// Making a prefix takes a quarter of a minute on a fast machine.
 const PREFIX_DEADLINE: Duration = Duration::from_mins(5);
-const COMMAND_DEADLINE: Duration = Duration::from_mins(1);
+/// The first command after an update of Wine brings the prefix up to date.
+const COMMAND_DEADLINE: Duration = Duration::from_mins(5);
 /// Asking a program to close takes the start of one more.
 const CLOSE_DEADLINE: Duration = Duration::from_secs(5);
 const END_DEADLINE: Duration = Duration::from_secs(4);
+const GONE_POLL: Duration = Duration::from_millis(50);
 
 /// Without these a program that crashes waits for ever in a dialogue or for a debugger, and never ends.
 const REGISTRY: &str = "Windows Registry Editor Version 5.00\r\n\r\n\
@@ -60,19 +63,26 @@ impl Wine {
         self.children.run(&mut program, deadline).await
     }
 
-    /// Makes the prefix if there is none, and sets what a supervised program needs.
-    pub(crate) async fn prepare(&self, display: u32) -> Result<(), String> {
-        if !self.prefix.join("system.reg").is_file() {
-            std::fs::create_dir_all(&self.prefix)
-                .map_err(|error| format!("{} can't be made: {error}", self.prefix.display()))?;
+    /// Makes the prefix unless it was made whole or is `in_use`, and sets what a supervised program needs.
+    pub(crate) async fn prepare(&self, display: u32, in_use: bool) -> Result<(), String> {
+        let mark = self.home.join("wine-made");
+        if !mark.exists() && !in_use {
+            // Made in part it can't be completed: the programs that would do it may be missing.
+            match std::fs::remove_dir_all(&self.prefix) {
+                Err(error) if error.kind() != ErrorKind::NotFound => {
+                    return Err(format!("{} can't be removed: {error}", self.prefix.display()));
+                }
+                _ => {}
+            }
             let status = self.run(self.program(display, &["wineboot", "--init"]), PREFIX_DEADLINE).await?;
-            let mut wait = self.tool("wineserver");
-            // The registry is on disk once the last program of the set-up has ended.
-            wait.arg("-w");
-            self.run(wait, PREFIX_DEADLINE).await?;
             if !status.success() {
                 return Err(format!("the Wine prefix could not be made: {status}"));
             }
+            let mut wait = self.tool("wineserver");
+            wait.arg("-w");
+            // The registry is on disk once the last program of the set-up has ended.
+            self.run(wait, PREFIX_DEADLINE).await?;
+            std::fs::write(&mark, "").map_err(|error| format!("{} can't be written: {error}", mark.display()))?;
         }
         let file = self.home.join("wine.reg");
         std::fs::write(&file, REGISTRY).map_err(|error| format!("{} can't be written: {error}", file.display()))?;
@@ -88,23 +98,38 @@ impl Wine {
         }
     }
 
-    /// Ends everything in the prefix.
+    /// Ends everything in the prefix, also what has lost its server and hangs.
     pub(crate) async fn end_all(&self) {
-        for how in ["-k", "-k9"] {
-            let mut end = self.tool("wineserver");
-            end.arg(how);
-            if self.run(end, END_DEADLINE).await.is_ok() {
-                return;
-            }
+        let mut server = self.tool("wineserver");
+        server.arg("-k");
+        if let Err(error) = self.run(server, END_DEADLINE).await {
+            tracing::warn!(error, "Wine's server could not be asked to end");
         }
+        let started = Instant::now();
+        while let Some(process) = self.processes().next() {
+            if started.elapsed() > END_DEADLINE {
+                let (id, command) = (process.id, process.command);
+                return tracing::error!(process.id = id, command, "a program of Wine can't be ended");
+            }
+            self.processes().for_each(|process| process.kill());
+            tokio::time::sleep(GONE_POLL).await;
+        }
+    }
+
+    /// Whether the server runs that all programs of the prefix depend on. When it dies they don't end, they hang.
+    pub(crate) fn serves(&self) -> bool {
+        self.processes().any(|process| process.command.contains("wineserver"))
     }
 
     /// Whether a program of this folder, or its updater, runs: a terminal that updates itself ends, and its updater
     /// starts it again.
     pub(crate) fn any_of(&self, folder: &str) -> bool {
         let folder = format!("\\{folder}\\");
-        let of_terminal = |command: &str| command.contains(&folder) || command.contains("\\MetaQuotes\\");
-        Process::all().any(|process| process.command_in_prefix(&self.prefix).as_deref().is_some_and(of_terminal))
+        self.processes().any(|process| process.command.contains(&folder) || process.command.contains("\\MetaQuotes\\"))
+    }
+
+    fn processes(&self) -> impl Iterator<Item = Running> {
+        Running::with_variable(format!("WINEPREFIX={}", self.prefix.display()))
     }
 }
 

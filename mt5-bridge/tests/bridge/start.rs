@@ -2,7 +2,7 @@
 
 use crate::dispatcher::Dispatcher;
 use crate::rfb;
-use crate::support::{Bridge, KEY, Options, VNC_PASSWORD, eventually, memory_mb};
+use crate::support::{Bridge, KEY, Options, VNC_PASSWORD, eventually, memory_mb, signal};
 
 /// The stand-in's window: its colour as the screen shows it, and how many pixels it has.
 const WINDOW: (u32, usize) = (0x00C8_1090, 600 * 300);
@@ -80,7 +80,7 @@ async fn an_expert_that_does_not_compile_is_not_run() {
     bridge.until_ready().await;
     std::fs::write(bridge.folder.join("ea/Experts/Standin.mq5"), "ERROR\n").expect("a source");
     let terminal = bridge.process("terminal64.exe").expect("a terminal");
-    crate::support::signal(terminal, "KILL").await;
+    signal(terminal, "KILL").await;
     eventually("the reason is told", || async {
         let health = bridge.health().await;
         let state = health["process"]["state"].as_str().expect("words");
@@ -111,7 +111,20 @@ async fn a_stop_during_the_first_start_is_heeded() {
     let dispatcher = Dispatcher::start().await;
     let url = format!("http://{}", dispatcher.address);
     let bridge = Bridge::start(Options { dispatcher: url, installed: false, settings: &[] }).await;
-    eventually("the prefix is being made", || async { bridge.process("wineboot").map(drop) }).await;
+    eventually("the prefix is being made", || async { bridge.process("services.exe").map(drop) }).await;
+    bridge.finish().await;
+}
+
+/// Goal: a first start that was cut short is not taken for a finished one.
+#[tokio::test]
+async fn a_first_start_that_was_cut_short_goes_on() {
+    let dispatcher = Dispatcher::start().await;
+    let url = format!("http://{}", dispatcher.address);
+    let bridge = Bridge::start(Options { dispatcher: url, installed: false, settings: &[] }).await;
+    eventually("the prefix is being made", || async { bridge.process("services.exe") }).await;
+    signal(bridge.process("wineboot").expect("the maker"), "KILL").await;
+    eventually("it was cut short", || async { bridge.log().contains("WARN").then_some(()) }).await;
+    bridge.until_ready().await;
     bridge.finish().await;
 }
 

@@ -14,7 +14,7 @@ use serde_json::Value;
 use tokio::process::{Child, Command};
 
 /// How long a condition may take to come true: starting Wine anew is part of most.
-pub(crate) const DEADLINE: Duration = Duration::from_secs(60);
+pub(crate) const DEADLINE: Duration = Duration::from_mins(1);
 /// How long a stop may take, a terminal that hangs included.
 const STOP_DEADLINE: Duration = Duration::from_secs(15);
 pub(crate) const KEY: &str = "mt5c_terminal_secret-of-the-terminal";

@@ -149,6 +149,7 @@ async fn a_terminal_that_updates_itself_is_not_started_twice() {
     bridge.until_ready().await;
     let terminals = bridge.processes().into_iter().filter(|process| process.command.contains("terminal64.exe"));
     assert_eq!(terminals.count(), 1);
+    assert!(!bridge.log().contains("closing the terminal"), "{}", bridge.log());
     killed_and_replaced(&bridge, "terminal64.exe").await;
     bridge.finish().await;
 }
