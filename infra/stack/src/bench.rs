@@ -349,8 +349,13 @@ impl Bench {
             let (service, _) = Service::ready(sandbox, &bench.folder).await?;
             let url = format!("http://{}", service.address);
             let inputs = key(sandbox);
-            let ordered = ea::measure((program, &inputs), &url, (&service, sandbox), &bench.folder, bench.lasts).await?;
-            bench.ordered(&ordered, ["answer to order, long poll, p50", "answer to order, long poll, p99"], [5.0, 15.0])?;
+            let ordered =
+                ea::measure((program, &inputs), &url, (&service, sandbox), &bench.folder, bench.lasts).await?;
+            bench.ordered(
+                &ordered,
+                ["answer to order, long poll, p50", "answer to order, long poll, p99"],
+                [5.0, 15.0],
+            )?;
             service.stop().await
         })
         .await?;
@@ -360,14 +365,16 @@ impl Bench {
             let url = format!("http://{}", listener.local_addr()?);
             let (dispatcher, key) = (format!("http://{}", service.address), sandbox.keys.terminal().to_owned());
             let ending = stop.clone();
-            let relay =
-                tokio::spawn(async move { mt5_bridge::relay_alone(listener, &dispatcher, &key, ending).await });
+            let relay = tokio::spawn(async move { mt5_bridge::relay_alone(listener, &dispatcher, &key, ending).await });
             let inputs = "InpWaitMs=0\nInpTimerMs=25\n";
-            let ordered =
-                ea::measure((program, inputs), &url, (&service, sandbox), &bench.folder, bench.lasts).await?;
+            let ordered = ea::measure((program, inputs), &url, (&service, sandbox), &bench.folder, bench.lasts).await?;
             stop.cancel();
             relay.await?.map_err(BenchError::Refused)?;
-            bench.ordered(&ordered, ["answer to order, relay and 25 ms polls, p50", "answer to order, relay and 25 ms polls, p99"], [25.0, 40.0])?;
+            bench.ordered(
+                &ordered,
+                ["answer to order, relay and 25 ms polls, p50", "answer to order, relay and 25 ms polls, p99"],
+                [25.0, 40.0],
+            )?;
             service.stop().await
         })
         .await

@@ -122,7 +122,9 @@ pub async fn main(args: Args, stop: CancellationToken) -> Result<ExitCode, UpErr
         return Err(UpError::Usage("--once runs the main job, which needs a terminal: use --terminal sim"));
     }
     if args.terminal == Terminal::Native && args.ea.is_none() {
-        return Err(UpError::Usage("--terminal native needs the Expert Advisor's program: ./infra/up builds and names it"));
+        return Err(UpError::Usage(
+            "--terminal native needs the Expert Advisor's program: ./infra/up builds and names it",
+        ));
     }
     let data = args.data.clone().unwrap_or_else(servers::default_data);
     let data = std::path::absolute(&data).map_err(|error| UpError::File(data, error))?;

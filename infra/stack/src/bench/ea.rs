@@ -63,7 +63,8 @@ pub(super) async fn measure(
 ) -> Result<Ordered, BenchError> {
     let symbols = (0..SYMBOLS).map(|n| SymbolSpec::named(&symbol(n))).collect();
     let config = MarketConfig { symbols, deposit: 100_000_000.into(), ..MarketConfig::default() };
-    let opened = Market::open(None, config, Clock::default().now()).map_err(|error| BenchError::Lost(error.to_string()))?;
+    let opened =
+        Market::open(None, config, Clock::default().now()).map_err(|error| BenchError::Lost(error.to_string()))?;
     let market: SharedMarket = Arc::new(Mutex::new(opened));
     let folder = folder.join("ea");
     std::fs::create_dir_all(folder.join("files"))?;
@@ -147,7 +148,8 @@ fn compare(
     let mut orders: HashMap<i64, OffsetDateTime> = HashMap::new();
     {
         let market = market.lock().unwrap_or_else(PoisonError::into_inner);
-        for deal in market.deals().iter().filter(|deal| deal.deal_type != DealType::Balance && deal.entry == Entry::In) {
+        for deal in market.deals().iter().filter(|deal| deal.deal_type != DealType::Balance && deal.entry == Entry::In)
+        {
             let id = i64::try_from(deal.magic % 1_000_000_000_000).unwrap_or_default();
             if orders.insert(id, deal.at).is_some() {
                 return Err(BenchError::Lost(format!("signal #{id} has two orders")));

@@ -124,7 +124,10 @@ impl Terminal {
         {
             let worse = if side == Side::Buy { price - entry } else { entry - price };
             if worse > spec.point * Decimal::from(points) {
-                return Err((retcode::PRICE_CHANGED, "the price is further from the signal's reference than it allows"));
+                return Err((
+                    retcode::PRICE_CHANGED,
+                    "the price is further from the signal's reference than it allows",
+                ));
             }
         }
         let volume = match (signal.volume, signal.risk_percent) {

@@ -56,7 +56,10 @@ async fn resting_orders_are_placed_and_their_fills_told() {
         let orders: Vec<_> = market.orders().cloned().collect();
         assert_eq!((orders[0].order_type, orders[0].price), (OrderType::BuyLimit, lots("1.08")));
         assert_eq!(orders[0].expiration, Some(at.replace_nanosecond(0).unwrap()));
-        assert_eq!((orders[1].order_type, orders[1].price, orders[1].expiration), (OrderType::SellStop, lots("1.075"), None));
+        assert_eq!(
+            (orders[1].order_type, orders[1].price, orders[1].expiration),
+            (OrderType::SellStop, lots("1.075"), None)
+        );
     }
     assert_eq!(whole.trades().await[0]["status"], "placed");
     desk.price("EURUSD", "1.07980");
@@ -98,7 +101,8 @@ async fn closings_close_what_they_name_and_nothing_else() {
     let nothing = whole.failed(json!({"symbol": "EURUSD", "action": "CLOSE"})).await;
     assert!(nothing["message"].as_str().unwrap().contains("nothing to close"), "{nothing}");
     let trades = whole.trades().await;
-    let lives: Vec<Value> = trades.iter().map(|one| json!([one["status"], one["volume"], one["closed_volume"]])).collect();
+    let lives: Vec<Value> =
+        trades.iter().map(|one| json!([one["status"], one["volume"], one["closed_volume"]])).collect();
     let expected = json!([["closed", 0.1, 0.1], ["closed", 0.2, 0.2], ["closed", 0.3, 0.3], ["open", 0.4, 0]]);
     assert_eq!(json!(lives), expected);
     let profit: Decimal = trades.iter().map(|trade| decimal(&trade["profit"])).sum();
@@ -155,7 +159,8 @@ async fn a_modification_changes_what_it_names_and_leaves_the_rest() {
     };
     assert_eq!((position.sl, position.tp), (lots("1.06"), lots("1.2")));
     assert_eq!((order.sl, order.tp, order.price), (lots("1.06"), Decimal::ZERO, lots("1.08")));
-    let wrong = whole.failed(json!({"symbol": "EURUSD", "action": "MODIFY", "ticket": position.ticket, "sl": 1.3})).await;
+    let wrong =
+        whole.failed(json!({"symbol": "EURUSD", "action": "MODIFY", "ticket": position.ticket, "sl": 1.3})).await;
     assert!(wrong["message"].as_str().unwrap().contains("10016"), "{wrong}");
     assert_eq!(desk.market.lock().unwrap().positions()[0].sl, lots("1.06"));
     ea.stopped().await;

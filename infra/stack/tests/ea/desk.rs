@@ -201,15 +201,6 @@ impl Ea {
         let ended = tokio::time::timeout(Duration::from_secs(20), self.child.wait()).await;
         ended.expect("it goes on").unwrap().code()
     }
-
-    pub(super) fn is_running(&mut self) -> bool {
-        self.child.try_wait().unwrap().is_none()
-    }
-}
-
-/// The id that the sender of this signal was given.
-pub(super) fn id(signal: &Value) -> &str {
-    signal["signal_id"].as_str().expect("a signal's id")
 }
 
 impl Whole {

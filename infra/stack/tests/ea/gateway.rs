@@ -81,7 +81,13 @@ impl Drop for Gateway {
     }
 }
 
-async fn pass(State(shared): State<Arc<Shared>>, method: Method, uri: Uri, headers: HeaderMap, body: Bytes) -> Response {
+async fn pass(
+    State(shared): State<Arc<Shared>>,
+    method: Method,
+    uri: Uri,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Response {
     let path = uri.path_and_query().map_or("/", |path| path.as_str()).to_owned();
     shared.seen.lock().unwrap().push(format!("{method} {path}"));
     let about = *shared.about.lock().unwrap();

@@ -101,18 +101,12 @@ impl Fight {
         let sandbox = Sandbox::create(&database_url, &amqp_url, &[]).await.unwrap();
         let mut services = Services::new(&sandbox);
         services.start();
-        let symbols = (0..SYMBOLS).map(|n| SymbolSpec::named(&format!("A{}{}USD", letter(n / 26), letter(n)))).collect();
+        let symbols =
+            (0..SYMBOLS).map(|n| SymbolSpec::named(&format!("A{}{}USD", letter(n / 26), letter(n)))).collect();
         let config = MarketConfig { symbols, deposit: 10_000_000.into(), ..MarketConfig::default() };
         let desk = Desk::with(config, program());
-        let mut fight = Self {
-            sandbox,
-            services,
-            desk,
-            ea: None,
-            choices: Choices(seed),
-            kills: BTreeMap::new(),
-            in_mid_work: 0,
-        };
+        let mut fight =
+            Self { sandbox, services, desk, ea: None, choices: Choices(seed), kills: BTreeMap::new(), in_mid_work: 0 };
         fight.start_ea();
         fight
     }
@@ -223,8 +217,10 @@ async fn fight(signals: usize, seed: u64) {
     let anomalies = "select count(*) from trade_reports where anomaly is not null";
     assert_eq!(sqlx::query_scalar::<_, i64>(anomalies).fetch_one(&mut db).await.unwrap(), 0);
     db.close().await.unwrap();
-    println!("{signals} signals, kills {:?}, {} of the Expert Advisor with claims under way; {outcomes:?}",
-        fight.kills, fight.in_mid_work);
+    println!(
+        "{signals} signals, kills {:?}, {} of the Expert Advisor with claims under way; {outcomes:?}",
+        fight.kills, fight.in_mid_work
+    );
     assert!(fight.in_mid_work > 0, "no kill found work under way: this proves nothing");
     eventually("the last reports are taken", || async { (unfinished(&fight.desk) == 0).then_some(()) }).await;
     fight.ea.take().unwrap().stopped().await;

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use sqlx::Connection as _;
 use stack::market::{MarketConfig, Request, retcode};
 
-use super::desk::{Desk, program};
+use super::desk::{Desk, Ea, program};
 use super::gateway::{Gateway, Mood};
 use crate::support::{Whole, eventually};
 
@@ -44,7 +44,10 @@ pub(super) enum Journal {
 
 /// FNV-1a, by which the journal knows its own lines.
 fn sum(text: &str) -> String {
-    format!("{:08x}", text.bytes().fold(2_166_136_261_u32, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(16_777_619)))
+    format!(
+        "{:08x}",
+        text.bytes().fold(2_166_136_261_u32, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(16_777_619))
+    )
 }
 
 fn harm(desk: &Desk, journal: Journal) {
@@ -56,13 +59,23 @@ fn harm(desk: &Desk, journal: Journal) {
         Journal::Damaged => std::fs::write(&path, text.replacen("claimed", "clbimed", 1)).unwrap(),
         Journal::Torn => std::fs::write(&path, text + "deadbeef sendi").unwrap(),
         Journal::MachineDown => {
-            let kept = text.lines().filter(|line| !line.contains(" sending ")).map(|line| match line.split_once(" boot ") {
-                Some(_) => format!("{} boot 1000000", sum("boot 1000000")),
-                None => line.to_owned(),
-            });
+            let kept =
+                text.lines().filter(|line| !line.contains(" sending ")).map(|line| match line.split_once(" boot ") {
+                    Some(_) => format!("{} boot 1000000", sum("boot 1000000")),
+                    None => line.to_owned(),
+                });
             std::fs::write(&path, kept.collect::<Vec<_>>().join("\r\n") + "\r\n").unwrap();
         }
     }
+}
+
+/// Reports that said `not_sent`.
+async fn not_sent(whole: &Whole) -> i64 {
+    let mut db = whole.sandbox.database().await.unwrap();
+    let count = "select count(*) from trade_reports where status = 'not_sent'";
+    let not_sent = sqlx::query_scalar(count).fetch_one(&mut db).await.unwrap();
+    db.close().await.unwrap();
+    not_sent
 }
 
 async fn ending(whole: &Whole, desk: &Desk, signals: &[String]) -> Ending {
@@ -75,16 +88,13 @@ async fn ending(whole: &Whole, desk: &Desk, signals: &[String]) -> Ending {
         });
         states.push(state.await);
     }
-    let mut db = whole.sandbox.database().await.unwrap();
-    let count = "select count(*) from trade_reports where status = 'not_sent'";
-    let not_sent = sqlx::query_scalar(count).fetch_one(&mut db).await.unwrap();
-    db.close().await.unwrap();
-    Ending { fills: desk.fills().len(), states, not_sent }
+    desk.under_way(0).await;
+    Ending { fills: desk.fills().len(), states, not_sent: not_sent(whole).await }
 }
 
 /// Two signals are taken with one poll; it is killed while the order of the first is under way to the broker, and starts
 /// again before that order arrives there.
-pub(super) async fn killed_while_sending(program: PathBuf, journal: Journal) -> Ending {
+async fn begin_killed_while_sending(program: PathBuf, journal: Journal) -> (Whole, Desk, Ea, [String; 2]) {
     let whole = Whole::start(&[]).await;
     let desk = Desk::with(MarketConfig::default(), program);
     let signals = [whole.signal(buy("EURUSD")).await, whole.signal(buy("GBPUSD")).await];
@@ -103,10 +113,24 @@ pub(super) async fn killed_while_sending(program: PathBuf, journal: Journal) -> 
     if journal != Journal::Whole && journal != Journal::Torn {
         whole.sandbox.clock.advance(time::Duration::seconds(31));
     }
+    (whole, desk, again, signals)
+}
+
+/// That story to its end.
+pub(super) async fn killed_while_sending(program: PathBuf, journal: Journal) -> Ending {
+    let (whole, desk, again, signals) = begin_killed_while_sending(program, journal).await;
     let ending = ending(&whole, &desk, &signals).await;
     again.killed().await;
     desk.closed(whole).await;
     ending
+}
+
+/// That story until it says `not_sent`.
+pub(super) async fn says_not_sent(program: PathBuf, journal: Journal) {
+    let (whole, desk, again, _) = begin_killed_while_sending(program, journal).await;
+    eventually("it says not_sent", || async { (not_sent(&whole).await > 0).then_some(()) }).await;
+    again.killed().await;
+    desk.closed(whole).await;
 }
 
 /// The broker executes and its answer is a time-out; comments are dropped.

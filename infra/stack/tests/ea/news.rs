@@ -52,7 +52,10 @@ async fn closings_without_a_signal_are_told_with_their_profit() {
     let again = desk.trade(&whole);
     let won = whole.closed_trade(tickets[1]).await;
     let hand = whole.closed_trade(tickets[2]).await;
-    assert_eq!((decimal(&won["profit"]), decimal(&hand["profit"])), ("198.80".parse().unwrap(), "198.80".parse().unwrap()));
+    assert_eq!(
+        (decimal(&won["profit"]), decimal(&hand["profit"])),
+        ("198.80".parse().unwrap(), "198.80".parse().unwrap())
+    );
     again.says("closed by hand").await;
     let profits: Decimal = whole.trades().await.iter().map(|trade| decimal(&trade["profit"])).sum();
     assert_eq!(profits, desk.market.lock().unwrap().account().balance - Decimal::from(10_000));
@@ -76,7 +79,10 @@ async fn the_accounts_figures_are_the_markets() {
         (decimal(&stats["account"]["balance"]) == market.balance).then_some(stats)
     })
     .await;
-    assert_eq!((decimal(&told["account"]["equity"]), decimal(&told["account"]["margin"])), (market.equity, market.margin));
+    assert_eq!(
+        (decimal(&told["account"]["equity"]), decimal(&told["account"]["margin"])),
+        (market.equity, market.margin)
+    );
     let mut db = whole.sandbox.database().await.unwrap();
     let net: Option<Decimal> = sqlx::query_scalar(
         "select net_deposits from account_state where account = 'main' order by received_at desc limit 1",

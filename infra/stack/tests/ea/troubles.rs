@@ -29,7 +29,10 @@ async fn rubbish_and_errors_do_no_harm() {
         (StatusCode::OK, "{}"),
         (StatusCode::OK, "[{\"signal_id\":\"x\",\"id\":7,"),
         (StatusCode::OK, "[{\"signal_id\":\"x\",\"id\":7}]"),
-        (StatusCode::OK, "[{\"signal_id\":\"x\",\"id\":7,\"magic\":1,\"attempt\":1,\"action\":\"BUY\",\"symbol\":\"EURUSD\",\"volume\":1}]"),
+        (
+            StatusCode::OK,
+            "[{\"signal_id\":\"x\",\"id\":7,\"magic\":1,\"attempt\":1,\"action\":\"BUY\",\"symbol\":\"EURUSD\",\"volume\":1}]",
+        ),
         (StatusCode::OK, "[[[[[[[[[[[[[[[[[[[[[[1]]]]]]]]]]]]]]]]]]]]]]"),
         (StatusCode::NO_CONTENT, ""),
         (StatusCode::BAD_REQUEST, "no"),

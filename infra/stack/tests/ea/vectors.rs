@@ -71,9 +71,7 @@ fn holds(expected: &Value, said: &Value) -> bool {
         (Value::Array(expected), Value::Array(said)) => {
             expected.len() == said.len() && expected.iter().zip(said).all(|(one, other)| holds(one, other))
         }
-        (Value::Number(_), Value::Number(_)) => {
-            stack::client::decimal(expected) == stack::client::decimal(said)
-        }
+        (Value::Number(_), Value::Number(_)) => stack::client::decimal(expected) == stack::client::decimal(said),
         _ => expected == said,
     }
 }
