@@ -17,3 +17,10 @@
 
 // The C library's macro would hide MQL5's constant.
 #undef NULL
+
+// Predefined variables that are read anew each time.
+#define _Digits Digits()
+#define _Point Point()
+#define _Period Period()
+#define _StopFlag IsStopped()
+#define _UninitReason UninitializeReason()

@@ -149,6 +149,7 @@ bool IsStopped() { return runtime::stop_requested() || runtime::removal_wanted; 
 int UninitializeReason() { return runtime::deinit_reason; }
 void ExpertRemove() { runtime::removal_wanted = true; }
 string Symbol() { return _Symbol; }
+ENUM_TIMEFRAMES Period() { return PERIOD_H1; }
 
 // Ends early where the program is to stop.
 void Sleep(int milliseconds) {

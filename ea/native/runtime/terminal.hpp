@@ -100,5 +100,6 @@ string TerminalInfoString(ENUM_TERMINAL_INFO_STRING property);
 long MQLInfoInteger(ENUM_MQL_INFO_INTEGER property);
 string MQLInfoString(ENUM_MQL_INFO_STRING property);
 string Symbol();
+ENUM_TIMEFRAMES Period();
 
 }  // namespace mql

@@ -15,7 +15,7 @@ use thiserror::Error;
 use crate::finding::Finding;
 use crate::outline::Outline;
 use crate::source::Source;
-use crate::translate;
+use crate::{lint, translate};
 
 macro_rules! runtime {
     ($($name:literal),* $(,)?) => { &[$(($name, include_str!(concat!("../runtime/", $name)))),*] };
@@ -134,8 +134,16 @@ fn listed(findings: &[Finding]) -> String {
 pub fn check(source: &Path, include: &Path) -> Result<String, BuildError> {
     let read = Source::read(source, include).map_err(BuildError::Source)?;
     let outline = Outline::of(&read);
+    let mut findings = lint::findings(&read, &outline);
     let name = source.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
-    translate::translate(&read, &outline, &name).map_err(BuildError::Source)
+    match translate::translate(&read, &outline, &name) {
+        Ok(text) if findings.is_empty() => return Ok(text),
+        Ok(_) => {}
+        Err(more) => findings.extend(more),
+    }
+    findings.sort();
+    findings.dedup();
+    Err(BuildError::Source(findings))
 }
 
 /// Makes the program; false where nothing had to be done.
@@ -213,13 +221,14 @@ fn compile(folder: &Path, units: &[(&str, &str)], headers: &str, options: &[&str
     let mut wanted = Vec::new();
     for (name, text) in units {
         let path = folder.join(name);
+        // Others may be reading what is there already.
+        if fs::read(&path).ok().as_deref() != Some(text.as_bytes()) {
+            fs::write(&path, text).map_err(at(&path))?;
+        }
         let mark = path.with_extension("sha256");
         let sum = digest(&[&[*text, headers], options].concat());
-        if fs::read_to_string(&mark).ok().as_ref() == Some(&sum) {
-            continue;
-        }
-        fs::write(&path, text).map_err(at(&path))?;
-        if path.extension().is_some_and(|extension| extension == "cpp") {
+        let is_unit = path.extension().is_some_and(|extension| extension == "cpp");
+        if is_unit && fs::read_to_string(&mark).ok().as_ref() != Some(&sum) {
             wanted.push((path, mark, sum));
         }
     }

@@ -3,6 +3,7 @@
 
 mod compile;
 mod finding;
+pub mod lint;
 pub mod outline;
 pub mod source;
 pub mod token;

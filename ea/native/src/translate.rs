@@ -44,6 +44,7 @@ pub fn translate(source: &Source, outline: &Outline, name: &str) -> Result<Strin
         translation.function(function);
     }
     translation.this();
+    translation.whole_scope();
     if !translation.findings.is_empty() {
         translation.findings.sort();
         return Err(translation.findings);
@@ -227,6 +228,16 @@ impl Translation<'_> {
         for at in 0..self.outline.code.len().saturating_sub(1) {
             if self.token(at).is("this") && self.token(at + 1).is(".") {
                 self.change(at + 1, "->");
+            }
+        }
+    }
+
+    /// `::Send()` is the program's own, or MQL5's.
+    fn whole_scope(&mut self) {
+        for at in 0..self.outline.code.len().saturating_sub(1) {
+            if self.token(at).is("::") && (at == 0 || self.token(at - 1).kind != Kind::Name) {
+                let is_own = self.outline.names.contains(self.text(at + 1));
+                self.change(at, if is_own { "::expert::" } else { "::mql::" });
             }
         }
     }
