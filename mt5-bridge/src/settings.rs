@@ -91,7 +91,7 @@ impl Settings {
 
     /// `None` only after an error was noted.
     fn read(errors: &mut Errors) -> Option<Self> {
-        let http_addr = errors.take(address("HTTP_ADDR", "127.0.0.1:8000"));
+        let http_addr = errors.take(http_addr());
         let metrics_addr = errors.take(address("METRICS_ADDR", "127.0.0.1:9000"));
         let relay_addr = errors.take(address("RELAY_ADDR", "127.0.0.1:80").and_then(loopback));
         let dispatcher = errors.take(dispatcher());
@@ -135,6 +135,11 @@ impl Settings {
             limits: Limits { silence: silence?, start: start?, close: close? },
         })
     }
+}
+
+/// Where the health is told.
+pub(crate) fn http_addr() -> Result<SocketAddr, ConfigError> {
+    address("HTTP_ADDR", "127.0.0.1:8000")
 }
 
 fn loopback(address: SocketAddr) -> Result<SocketAddr, ConfigError> {

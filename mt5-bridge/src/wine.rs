@@ -53,8 +53,9 @@ impl Wine {
     fn tool(&self, name: &str) -> Command {
         let mut tool = command(name, &self.home);
         tool.env("WINEPREFIX", &self.prefix).env("WINEARCH", "win64").env("WINEDEBUG", "-all");
-        // The terminal needs neither .NET nor Internet Explorer, and Wine would ask on the screen to download both.
-        tool.env("WINEDLLOVERRIDES", "mscoree=d;mshtml=d");
+        // The terminal needs neither .NET nor Internet Explorer, and Wine would ask on the screen to download both; and
+        // nobody needs its entries in a menu.
+        tool.env("WINEDLLOVERRIDES", "mscoree=d;mshtml=d;winemenubuilder.exe=d");
         tool
     }
 

@@ -19,7 +19,10 @@ async fn the_first_start_installs_compiles_and_logs_in() {
     let url = format!("http://{}", dispatcher.address);
     let bridge = Bridge::start(Options { dispatcher: url, installed: false, settings: &settings }).await;
     assert!(!bridge.ready().await, "nothing is there yet");
+    let (ready, why) = bridge.check().await;
+    assert!(!ready && why.contains("the EA has not asked for signals since"), "{why}");
     bridge.until_ready().await;
+    assert_eq!(bridge.check().await, (true, String::new()));
     let read = std::fs::read_to_string(bridge.terminal("standin.log")).expect("the stand-in's log");
     let told = format!(
         "start Login=[4711] Password=[{PASSWORD}] Server=[Demo-Server] Expert=[Standin] Symbol=[EURUSD.m] Period=[M1] \

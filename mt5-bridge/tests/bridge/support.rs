@@ -96,6 +96,14 @@ impl Bridge {
         self.try_get("/readyz").await.is_some_and(|answer| answer.status == StatusCode::OK)
     }
 
+    /// What a container's health check says: whether it is ready, and else why not.
+    pub(crate) async fn check(&self) -> (bool, String) {
+        let mut check = Command::new(env!("CARGO_BIN_EXE_mt5-bridge"));
+        check.arg("check").env_clear().env("HTTP_ADDR", format!("0.0.0.0:{}", self.health_port));
+        let output = check.output().await.expect("it runs");
+        (output.status.success(), String::from_utf8_lossy(&output.stdout).into_owned())
+    }
+
     /// Waits until the terminal can trade.
     pub(crate) async fn until_ready(&self) {
         eventually("ready", || async { self.ready().await.then_some(()) }).await;
