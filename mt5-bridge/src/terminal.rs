@@ -21,6 +21,8 @@ use crate::{secret, startup};
 const LOOK_INTERVAL: Duration = Duration::from_secs(1);
 /// The terminal has read its configuration by now, also where its EA can't poll yet.
 const CONFIGURATION_READ: Duration = Duration::from_mins(1);
+/// A terminal starts its server when there is none, which takes its time on a busy machine.
+const SERVER_DEADLINE: Duration = Duration::from_secs(5);
 /// Between the signal that ends and the one that kills.
 const TERM_DEADLINE: Duration = Duration::from_secs(2);
 /// Says that the EA once worked in this installation. Nothing else is kept.
@@ -81,7 +83,8 @@ impl Terminal<'_> {
         numbers: &watch::Receiver<Number>,
         stop: &CancellationToken,
     ) -> String {
-        let mut course = Course { started: Instant::now(), served: false };
+        let started = Instant::now();
+        let mut course = Course { started, served_at: started };
         // None: the one that we started has ended, and one that its updater started is watched instead.
         let mut child = Some(child);
         let mut look = tokio::time::interval(LOOK_INTERVAL);
@@ -116,9 +119,9 @@ impl Terminal<'_> {
         if poll.is_some() || running > CONFIGURATION_READ {
             secret::remove(&self.configuration());
         }
-        let serves = self.wine.serves();
-        course.served |= serves;
-        if course.served && !serves {
+        if self.wine.serves() {
+            course.served_at = Instant::now();
+        } else if course.served_at.elapsed() > SERVER_DEADLINE {
             return Some("Wine's server is gone".to_owned());
         }
         if updated && !self.wine.any_of(&self.settings.folder) {
@@ -172,8 +175,8 @@ impl Terminal<'_> {
 /// One run of the terminal so far.
 struct Course {
     started: Instant,
-    /// Whether Wine's server was seen.
-    served: bool,
+    /// When Wine's server was last seen, or else the start.
+    served_at: Instant,
 }
 
 /// The end of our own child, if it still runs.

@@ -11,9 +11,7 @@ const POLL: &str = "/api/signals/pending?limit=10&wait_ms=0&protocol=2&terminal=
 
 /// With a terminal that is silent, so that all traffic is the test's.
 async fn bridge(url: String) -> Bridge {
-    let bridge = Bridge::start(Options { dispatcher: url, installed: true, settings: &[] }).await;
-    std::fs::write(bridge.terminal("standin-mode.txt"), "silent").expect("a mode");
-    bridge
+    Bridge::start(Options { dispatcher: url, installed: true, mode: "silent", settings: &[] }).await
 }
 
 async fn poll(bridge: &Bridge) -> Answer {

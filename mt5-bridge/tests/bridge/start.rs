@@ -17,7 +17,7 @@ async fn the_first_start_installs_compiles_and_logs_in() {
     let settings =
         [("MT5_LOGIN", "4711"), ("MT5_PASSWORD", PASSWORD), ("MT5_SERVER", "Demo-Server"), ("MT5_SYMBOL", "EURUSD.m")];
     let url = format!("http://{}", dispatcher.address);
-    let bridge = Bridge::start(Options { dispatcher: url, installed: false, settings: &settings }).await;
+    let bridge = Bridge::start(Options { dispatcher: url, installed: false, mode: "", settings: &settings }).await;
     assert!(!bridge.ready().await, "nothing is there yet");
     let (ready, why) = bridge.check().await;
     assert!(!ready && why.contains("the EA has not asked for signals since"), "{why}");
@@ -55,7 +55,7 @@ async fn the_first_start_installs_compiles_and_logs_in() {
 async fn the_screen_is_shown_to_whoever_has_the_password() {
     let dispatcher = Dispatcher::start().await;
     let url = format!("http://{}", dispatcher.address);
-    let bridge = Bridge::start(Options { dispatcher: url.clone(), installed: true, settings: &[] }).await;
+    let bridge = Bridge::start(Options { dispatcher: url.clone(), installed: true, mode: "", settings: &[] }).await;
     bridge.until_ready().await;
     let (colour, size) = WINDOW;
     eventually("the window is on the screen", || async {
@@ -67,7 +67,8 @@ async fn the_screen_is_shown_to_whoever_has_the_password() {
     assert!(rfb::screen(bridge.vnc_port, "another!").await.is_err());
     bridge.finish().await;
 
-    let bridge = Bridge::start(Options { dispatcher: url, installed: true, settings: &[("VNC_PASSWORD", "")] }).await;
+    let bridge =
+        Bridge::start(Options { dispatcher: url, installed: true, mode: "", settings: &[("VNC_PASSWORD", "")] }).await;
     bridge.until_ready().await;
     assert_eq!(bridge.health().await["vnc"]["state"], "off: VNC_PASSWORD is not set");
     assert!(tokio::net::TcpStream::connect(("127.0.0.1", bridge.vnc_port)).await.is_err());
@@ -79,7 +80,7 @@ async fn the_screen_is_shown_to_whoever_has_the_password() {
 async fn an_expert_that_does_not_compile_is_not_run() {
     let dispatcher = Dispatcher::start().await;
     let url = format!("http://{}", dispatcher.address);
-    let bridge = Bridge::start(Options { dispatcher: url, installed: true, settings: &[] }).await;
+    let bridge = Bridge::start(Options { dispatcher: url, installed: true, mode: "", settings: &[] }).await;
     bridge.until_ready().await;
     std::fs::write(bridge.folder.join("ea/Experts/Standin.mq5"), "ERROR\n").expect("a source");
     let terminal = bridge.process("terminal64.exe").expect("a terminal");
@@ -102,7 +103,7 @@ async fn an_expert_that_does_not_compile_is_not_run() {
 async fn a_stop_closes_the_terminal_as_a_person_would() {
     let dispatcher = Dispatcher::start().await;
     let url = format!("http://{}", dispatcher.address);
-    let bridge = Bridge::start(Options { dispatcher: url, installed: true, settings: &[] }).await;
+    let bridge = Bridge::start(Options { dispatcher: url, installed: true, mode: "", settings: &[] }).await;
     bridge.until_ready().await;
     let log = bridge.finish().await;
     assert!(log.contains("closing the terminal") && !log.contains("did not close when asked to"), "{log}");
@@ -113,7 +114,7 @@ async fn a_stop_closes_the_terminal_as_a_person_would() {
 async fn a_stop_during_the_first_start_is_heeded() {
     let dispatcher = Dispatcher::start().await;
     let url = format!("http://{}", dispatcher.address);
-    let bridge = Bridge::start(Options { dispatcher: url, installed: false, settings: &[] }).await;
+    let bridge = Bridge::start(Options { dispatcher: url, installed: false, mode: "", settings: &[] }).await;
     eventually("the prefix is being made", || async { bridge.process("services.exe").map(drop) }).await;
     bridge.finish().await;
 }
@@ -123,7 +124,7 @@ async fn a_stop_during_the_first_start_is_heeded() {
 async fn a_first_start_that_was_cut_short_goes_on() {
     let dispatcher = Dispatcher::start().await;
     let url = format!("http://{}", dispatcher.address);
-    let bridge = Bridge::start(Options { dispatcher: url, installed: false, settings: &[] }).await;
+    let bridge = Bridge::start(Options { dispatcher: url, installed: false, mode: "", settings: &[] }).await;
     eventually("the prefix is being made", || async { bridge.process("services.exe") }).await;
     signal(bridge.process("wineboot").expect("the maker"), "KILL").await;
     eventually("it was cut short", || async { bridge.log().contains("WARN").then_some(()) }).await;
@@ -136,7 +137,7 @@ async fn a_first_start_that_was_cut_short_goes_on() {
 async fn everything_but_wine_needs_little_memory() {
     let dispatcher = Dispatcher::start().await;
     let url = format!("http://{}", dispatcher.address);
-    let bridge = Bridge::start(Options { dispatcher: url, installed: true, settings: &[] }).await;
+    let bridge = Bridge::start(Options { dispatcher: url, installed: true, mode: "", settings: &[] }).await;
     bridge.until_ready().await;
     rfb::screen(bridge.vnc_port, VNC_PASSWORD).await.expect("a screen");
     let supervisor = memory_mb(bridge.id(), "Rss:");

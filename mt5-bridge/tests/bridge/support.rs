@@ -26,6 +26,8 @@ pub(crate) struct Options<'a> {
     pub(crate) dispatcher: String,
     /// Whether the prefix and the terminal are there already.
     pub(crate) installed: bool,
+    /// How the stand-in misbehaves from its first start on; nothing: not at all.
+    pub(crate) mode: &'a str,
     pub(crate) settings: &'a [(&'static str, &'a str)],
 }
 
@@ -53,6 +55,8 @@ impl Bridge {
         let ports: [u16; 4] = free_ports();
         if options.installed {
             copy_prefix(&folder.join("data/wine")).await;
+            let mode = folder.join("data/wine").join(TERMINAL_FOLDER).join("standin-mode.txt");
+            std::fs::write(mode, options.mode).expect("a mode");
         }
         let mut command = Command::new(env!("CARGO_BIN_EXE_mt5-bridge"));
         command.env_clear().env("PATH", std::env::var_os("PATH").expect("a path"));

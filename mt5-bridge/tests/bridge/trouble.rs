@@ -5,14 +5,10 @@ use std::time::{Duration, Instant};
 use crate::dispatcher::Dispatcher;
 use crate::support::{Bridge, Options, eventually, signal};
 
-async fn bridge(mode: Option<&str>, settings: &[(&'static str, &str)]) -> Bridge {
+async fn bridge(mode: &str, settings: &[(&'static str, &str)]) -> Bridge {
     let dispatcher = Dispatcher::start().await;
     let url = format!("http://{}", dispatcher.address);
-    let bridge = Bridge::start(Options { dispatcher: url, installed: true, settings }).await;
-    if let Some(mode) = mode {
-        misbehave(&bridge, mode);
-    }
-    bridge
+    Bridge::start(Options { dispatcher: url, installed: true, mode, settings }).await
 }
 
 /// How the stand-in misbehaves from its next start on.
@@ -35,7 +31,7 @@ async fn down_with(bridge: &Bridge, why: &str) {
 /// Goal: a terminal that crashes ends, rather than waiting for ever in a dialogue, and is started again.
 #[tokio::test]
 async fn a_crashed_terminal_is_started_again() {
-    let bridge = bridge(Some("once crash"), &[]).await;
+    let bridge = bridge("once crash", &[]).await;
     down_with(&bridge, "ended with code 5").await;
     bridge.until_ready().await;
     assert!(bridge.metric("bridge_restarts_total{part=\"terminal\"}").await >= 1.0);
@@ -46,7 +42,7 @@ async fn a_crashed_terminal_is_started_again() {
 /// Goal: the code that a terminal ends with is told, and it is started again.
 #[tokio::test]
 async fn the_code_of_a_terminal_that_ends_is_told() {
-    let bridge = bridge(Some("once exit 7"), &[]).await;
+    let bridge = bridge("once exit 7", &[]).await;
     down_with(&bridge, "ended with code 7").await;
     bridge.until_ready().await;
     bridge.finish().await;
@@ -56,7 +52,7 @@ async fn the_code_of_a_terminal_that_ends_is_told() {
 #[tokio::test]
 async fn a_hung_terminal_is_noticed_by_its_silence() {
     let settings = [("EA_SILENCE_SECONDS", "4"), ("CLOSE_SECONDS", "2")];
-    let bridge = bridge(Some("once hang"), &settings).await;
+    let bridge = bridge("once hang", &settings).await;
     bridge.until_ready().await;
     let hung = bridge.process("terminal64.exe").expect("a terminal");
     down_with(&bridge, "the EA has been silent for").await;
@@ -68,7 +64,7 @@ async fn a_hung_terminal_is_noticed_by_its_silence() {
 /// Goal: a terminal whose EA never worked is left to the person who sets it up; one whose EA did work is not.
 #[tokio::test]
 async fn a_silent_start_counts_as_hung_only_where_the_expert_once_worked() {
-    let bridge = bridge(Some("silent"), &[("EA_START_SECONDS", "3"), ("CLOSE_SECONDS", "5")]).await;
+    let bridge = bridge("silent", &[("EA_START_SECONDS", "3"), ("CLOSE_SECONDS", "5")]).await;
     let first = eventually("a terminal", || async { bridge.process("terminal64.exe") }).await;
     let started = Instant::now();
     eventually("more time than a start may take", || async {
@@ -88,7 +84,7 @@ async fn a_silent_start_counts_as_hung_only_where_the_expert_once_worked() {
 /// Goal: a terminal that hangs does not hold up a stop beyond its deadlines.
 #[tokio::test]
 async fn a_hung_terminal_does_not_hold_up_a_stop() {
-    let bridge = bridge(Some("hang"), &[("CLOSE_SECONDS", "3")]).await;
+    let bridge = bridge("hang", &[("CLOSE_SECONDS", "3")]).await;
     bridge.until_ready().await;
     let before = bridge.health().await["last_poll"]["state"].clone();
     eventually(&format!("the EA is silent, {before}"), || async {
@@ -103,7 +99,7 @@ async fn a_hung_terminal_does_not_hold_up_a_stop() {
 /// Goal: whatever the terminal stands on may be killed; all of it comes back, and no dead process is left over.
 #[tokio::test]
 async fn whatever_is_killed_comes_back_and_leaves_no_zombie() {
-    let bridge = bridge(None, &[]).await;
+    let bridge = bridge("", &[]).await;
     bridge.until_ready().await;
     killed_and_replaced(&bridge, "x11vnc").await;
     eventually("VNC serves again", || async { bridge.health().await["vnc"]["ok"].as_bool().filter(|serves| *serves) })
@@ -121,7 +117,7 @@ async fn whatever_is_killed_comes_back_and_leaves_no_zombie() {
 /// Goal: a terminal that ends at every start is tried ever more rarely.
 #[tokio::test]
 async fn a_restart_storm_backs_off() {
-    let bridge = bridge(Some("exit 3"), &[]).await;
+    let bridge = bridge("exit 3", &[]).await;
     // Lines end "pause_ms=612"; the first two pauses are below 1.2 s, the sixth is at least 1.8 s, jitter included.
     let pauses = eventually("six restarts", || async {
         let log = bridge.log();
@@ -140,7 +136,7 @@ async fn a_restart_storm_backs_off() {
 /// Goal: a terminal that updates itself ends and starts anew; it is not started a second time beside that.
 #[tokio::test]
 async fn a_terminal_that_updates_itself_is_not_started_twice() {
-    let bridge = bridge(None, &[]).await;
+    let bridge = bridge("", &[]).await;
     bridge.until_ready().await;
     misbehave(&bridge, "once update");
     let before = bridge.process("terminal64.exe").expect("a terminal");
