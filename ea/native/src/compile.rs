@@ -163,7 +163,9 @@ pub fn build(build: &Build) -> Result<bool, BuildError> {
     if !changed && build.out.exists() {
         return Ok(false);
     }
-    link(&[&folder, &runtime], &build.out, &options)?;
+    let mut objects: Vec<PathBuf> = sources(RUNTIME).map(|name| runtime.join(name).with_extension("o")).collect();
+    objects.push(folder.join("expert.o"));
+    link(&objects, &build.out, &options)?;
     Ok(true)
 }
 
@@ -261,13 +263,12 @@ fn compile_one(path: &Path, options: &[&str]) -> Result<(), BuildError> {
     run(&mut command)
 }
 
-fn link(folders: &[&Path], out: &Path, options: &[&str]) -> Result<(), BuildError> {
-    let mut objects = Vec::new();
-    for folder in folders {
-        let entries = fs::read_dir(folder).map_err(at(folder))?;
-        objects.extend(entries.flatten().map(|entry| entry.path()));
-    }
-    objects.retain(|path| path.extension().is_some_and(|extension| extension == "o"));
+/// The units that become objects. What else lies in a folder, of an earlier version perhaps, is not linked.
+fn sources<'a>(units: &'a [(&'a str, &'a str)]) -> impl Iterator<Item = &'a str> {
+    units.iter().map(|(name, _)| *name).filter(|name| Path::new(name).extension().is_some_and(|end| end == "cpp"))
+}
+
+fn link(objects: &[PathBuf], out: &Path, options: &[&str]) -> Result<(), BuildError> {
     run(Command::new("g++").args(options).args(objects).arg("-o").arg(out).arg("-lcurl"))
 }
 

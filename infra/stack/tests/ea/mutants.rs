@@ -9,16 +9,17 @@ use super::memory::{self, Journal};
 /// A copy of the Expert Advisor in which each of these texts is replaced, compiled.
 fn mutant(name: &str, changes: &[(&str, &str, &str)]) -> PathBuf {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2).unwrap();
-    let copy = Path::new(env!("CARGO_TARGET_TMPDIR")).join("mutants").join(name);
-    let _ = fs::remove_dir_all(copy.join("mql5"));
-    copy_tree(&root.join("ea/mql5"), &copy.join("mql5"));
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("mutants");
+    let copy = folder.join("sources").join(name);
+    let _ = fs::remove_dir_all(&copy);
+    copy_tree(&root.join("ea/mql5"), &copy);
     for (file, from, to) in changes {
-        let path = copy.join("mql5").join(file);
+        let path = copy.join(file);
         let text = fs::read_to_string(&path).unwrap();
         assert!(text.contains(from), "{file} does not hold {from}");
         fs::write(&path, text.replacen(from, to, 1)).unwrap();
     }
-    compiled(&copy.join("mql5"), &copy.join("CommunityTrader"), false)
+    compiled(&copy, &folder.join(name), false)
 }
 
 fn copy_tree(from: &Path, to: &Path) {
