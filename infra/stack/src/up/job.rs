@@ -68,15 +68,12 @@ pub(super) async fn run(
     };
     let terminal = async {
         let (market, ending) = (market.clone(), ending.clone());
-        match ea {
-            Some(program) => {
-                let traded = native::run(program, folder, (url, keys.terminal()), market, view, ending);
-                traded.await.map_err(|error| error.to_string())
-            }
-            None => {
-                let traded = terminal::run(config, market, Some(events), ending);
-                traded.await.map_err(|error| error.to_string())
-            }
+        if let Some(program) = ea {
+            let traded = native::run(program, folder, (url, keys.terminal()), market, view, ending);
+            traded.await.map_err(|error| error.to_string())
+        } else {
+            let traded = terminal::run(config, market, Some(events), ending);
+            traded.await.map_err(|error| error.to_string())
         }
     };
     let operator = Client::new(url, keys.operator())?;

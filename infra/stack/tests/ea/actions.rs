@@ -44,7 +44,7 @@ async fn resting_orders_are_placed_and_their_fills_told() {
     let whole = Whole::start(&[]).await;
     let desk = Desk::open();
     let ea = desk.trade(&whole);
-    let at = time::OffsetDateTime::now_utc() + time::Duration::hours(5);
+    let at = Desk::now() + time::Duration::hours(5);
     let expiry = at.replace_nanosecond(0).unwrap().format(&time::format_description::well_known::Rfc3339).unwrap();
     let limit = json!({"symbol": "EURUSD", "action": "BUY", "order_type": "limit", "entry": 1.08, "volume": 0.1,
         "sl": 1.07, "order_expires_at": expiry});
@@ -115,7 +115,7 @@ async fn closings_close_what_they_name_and_nothing_else() {
     desk.closed(whole).await;
 }
 
-/// Goal: CLOSE_ALL ends every position and every resting order of ours, with one report that accounts for each.
+/// Goal: `CLOSE_ALL` ends every position and every resting order of ours, with one report that accounts for each.
 #[tokio::test]
 async fn closing_everything_leaves_nothing_of_ours() {
     let whole = Whole::start(&[]).await;
@@ -219,7 +219,7 @@ async fn what_cannot_be_is_refused_with_the_numbers_and_never_sent() {
         assert!(failed["message"].as_str().unwrap().contains(words), "{body}: {}", failed["message"]);
     }
     assert_eq!(desk.fills().len() + desk.resting(), 0);
-    whole.executed(order(json!({"volume": 0.129, "sl": 1.054321, "entry": 1.1, "max_slippage_points": 50}))).await;
+    whole.executed(order(json!({"volume": 0.129, "sl": 1.054_321, "entry": 1.1, "max_slippage_points": 50}))).await;
     let position = desk.market.lock().unwrap().positions()[0].clone();
     assert_eq!((position.volume, position.sl), (lots("0.12"), lots("1.05432")));
     whole.executed(order(json!({}))).await;

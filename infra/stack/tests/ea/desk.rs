@@ -1,12 +1,13 @@
 //! A market with the Expert Advisor at it: the market in this process, so that a test sees and moves it; the Expert
 //! Advisor a process of its own, so that it can be killed.
 
-use std::io::Write as _;
+use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use common::clock::Clock;
 use ea_native::Build;
 use rust_decimal::Decimal;
 use serde_json::{Value, json};
@@ -68,7 +69,7 @@ impl Desk {
     pub(super) fn with(config: MarketConfig, program: PathBuf) -> Self {
         let folder = std::env::temp_dir().join(format!("ea-{}", uuid::Uuid::new_v4().simple()));
         std::fs::create_dir_all(folder.join("files")).unwrap();
-        let opened = Market::open(None, config, time::OffsetDateTime::now_utc()).unwrap();
+        let opened = Market::open(None, config, Clock::default().now()).unwrap();
         let market: SharedMarket = Arc::new(Mutex::new(opened));
         let stop = CancellationToken::new();
         let listener = UnixListener::bind(folder.join("market")).unwrap();
@@ -91,9 +92,9 @@ impl Desk {
         let mut text = format!("InpUrl={url}\nInpKey={key}\n");
         let quick = QUICK.iter().filter(|(name, _)| inputs.iter().all(|(other, _)| name != other));
         for (name, value) in quick.chain(inputs) {
-            text += &format!("{name}={value}\n");
+            let _ = writeln!(text, "{name}={value}");
         }
-        std::fs::File::create(&set).unwrap().write_all(text.as_bytes()).unwrap();
+        std::fs::write(&set, text).unwrap();
         let log = self.folder.join("log");
         let file = std::fs::OpenOptions::new().create(true).append(true).open(&log).unwrap();
         let child = Command::new(&self.program)
@@ -118,8 +119,12 @@ impl Desk {
         self.start(&whole.platform.url, whole.sandbox.keys.terminal(), &[])
     }
 
+    pub(super) fn now() -> time::OffsetDateTime {
+        Clock::default().now()
+    }
+
     pub(super) fn call(&self, request: Request) -> Response {
-        self.market.lock().unwrap().call(request, time::OffsetDateTime::now_utc())
+        self.market.lock().unwrap().call(request, Self::now())
     }
 
     pub(super) fn price(&self, symbol: &str, bid: &str) {

@@ -148,7 +148,7 @@ fn letter(n: usize) -> char {
 
 fn signal(n: usize) -> Value {
     let symbol = format!("A{}{}USD", letter(n % SYMBOLS / 26), letter(n % SYMBOLS));
-    let action = if n % 3 == 0 { "SELL" } else { "BUY" };
+    let action = if n.is_multiple_of(3) { "SELL" } else { "BUY" };
     json!({"symbol": symbol, "action": action, "volume": 0.01, "ttl_seconds": 3600, "signal_id": format!("kills-{n}")})
 }
 
