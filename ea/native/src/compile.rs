@@ -15,7 +15,7 @@ use thiserror::Error;
 use crate::finding::Finding;
 use crate::outline::Outline;
 use crate::source::Source;
-use crate::{lint, translate};
+use crate::{documented, lint, translate};
 
 macro_rules! runtime {
     ($($name:literal),* $(,)?) => { &[$(($name, include_str!(concat!("../runtime/", $name)))),*] };
@@ -135,6 +135,7 @@ pub fn check(source: &Path, include: &Path) -> Result<String, BuildError> {
     let read = Source::read(source, include).map_err(BuildError::Source)?;
     let outline = Outline::of(&read);
     let mut findings = lint::findings(&read, &outline);
+    findings.extend(documented::findings(&read, &outline));
     let name = source.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
     match translate::translate(&read, &outline, &name) {
         Ok(text) if findings.is_empty() => return Ok(text),

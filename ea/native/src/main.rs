@@ -27,7 +27,7 @@ struct Sources {
 
 #[derive(Subcommand)]
 enum Command {
-    /// What can't be translated
+    /// What `MetaEditor` would refuse or read otherwise, and names that are not documented
     Lint(Sources),
     /// The C++ that is compiled, on the standard output
     Translate(Sources),

@@ -2,6 +2,9 @@
 //!
 //! Macros are collected, not replaced: the C++ compiler does that.
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 

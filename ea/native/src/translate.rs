@@ -4,6 +4,9 @@
 //! functions, which MQL5 lets be used before they are defined. Variables and types have to be defined before their
 //! use, in MQL5 and so here.
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::ops::Range;

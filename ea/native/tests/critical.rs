@@ -77,3 +77,29 @@ fn the_sanitizers_name_the_line_of_the_source() {
     assert!(found.errors().contains(&format!("Critical.mq5:{line}:")), "{}", found.errors());
     assert!(found.errors().contains("signed integer overflow"), "{}", found.errors());
 }
+
+/// Goal: what only knows types can find, such as a number where an enumeration is wanted, is found by the compiler,
+/// and told with the line of the source.
+#[test]
+fn the_compiler_names_the_line_of_the_source() {
+    let sandbox = Sandbox::new("compiler");
+    let source = sandbox.path().join("Wrong.mq5");
+    std::fs::write(&source, "void OnInit(void)\n  {\n   ENUM_ORDER_TYPE type=0;\n   Print(type);\n  }\n").unwrap();
+    let out = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join("Wrong");
+    let build = ea_native::Build { source, include: support::fixtures(), out, sanitize: false };
+    let error = ea_native::build(&build).unwrap_err().to_string();
+    assert!(error.contains("Wrong.mq5:3:") && error.contains("invalid conversion"), "{error}");
+}
+
+/// Goal: a build of what has not changed does nothing.
+#[test]
+fn what_has_not_changed_is_not_built_again() {
+    program("Critical", false);
+    let build = ea_native::Build {
+        source: support::fixtures().join("Critical.mq5"),
+        include: support::fixtures(),
+        out: std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join("Critical"),
+        sanitize: false,
+    };
+    assert!(!ea_native::build(&build).unwrap());
+}
