@@ -53,7 +53,13 @@ input int      InpGraceSeconds=30;          // How long to look before an order 
 #define TURN_MS 2000
 
 // The account is known, and the journal is open.
-bool g_begun=false;
+bool  g_begun=false;
+long  g_login=0;
+// Since when the account is known; 0: it is not.
+ulong g_known_at=0;
+
+// An account that says for so long that it is no hedging account is none.
+#define NETTING_AFTER_MS 5000
 
 //+------------------------------------------------------------------+
 int OnInit(void)
@@ -65,25 +71,51 @@ int OnInit(void)
       return(INIT_PARAMETERS_INCORRECT);
      }
    g_begun=false;
-   // A terminal that has just started does not know its account yet: the timer begins once it does.
-   if(IsConnected() && !Begin())
-      return(INIT_FAILED);
+   g_known_at=0;
    if(!EventSetMillisecondTimer(InpTimerMs))
      {
       Alert("CommunityTrader can't start: no timer, error ",GetLastError());
       return(INIT_FAILED);
      }
-   if(!g_begun)
+   // A terminal that has just started does not know its account yet: the timer begins once it does.
+   if(!IsAccountKnown())
       Print("Waiting for the connection to the broker");
    return(INIT_SUCCEEDED);
   }
 //+------------------------------------------------------------------+
+bool IsAccountKnown(void)
+  {
+   return(IsConnected() && AccountInfoInteger(ACCOUNT_LOGIN)>0 && AccountInfoString(ACCOUNT_CURRENCY)!="" && TimeTradeServer()>0);
+  }
+//+------------------------------------------------------------------+
+//| Begins once the account is known; ends where it may not trade.   |
+//+------------------------------------------------------------------+
+void TryToBegin(void)
+  {
+   if(!IsAccountKnown())
+     {
+      g_known_at=0;
+      return;
+     }
+   if(g_known_at==0)
+      g_known_at=GetTickCount64();
+   // The type of an account may be known a little later than the rest.
+   bool netting=AccountInfoInteger(ACCOUNT_MARGIN_MODE)!=ACCOUNT_MARGIN_MODE_RETAIL_HEDGING;
+   if(netting && GetTickCount64()<g_known_at+NETTING_AFTER_MS)
+      return;
+   if(!Begin(netting))
+     {
+      EventKillTimer();
+      ExpertRemove();
+     }
+  }
+//+------------------------------------------------------------------+
 //| False, told in plain words, where nothing may be traded here.    |
 //+------------------------------------------------------------------+
-bool Begin(void)
+bool Begin(const bool netting)
   {
    long login=AccountInfoInteger(ACCOUNT_LOGIN);
-   if(AccountInfoInteger(ACCOUNT_MARGIN_MODE)!=ACCOUNT_MARGIN_MODE_RETAIL_HEDGING)
+   if(netting)
      {
       Alert("CommunityTrader can't start: this is a netting account, which merges the positions of all signals of a symbol; "
             "it needs a hedging account");
@@ -92,10 +124,12 @@ bool Begin(void)
    if(!g_journal.Open(login))
       return(false);
    g_platform.Init(InpUrl,InpKey,InpTimeoutMs);
+   g_figures.Init(InpUrl,InpKey,InpTimeoutMs);
    g_history.Start(g_journal.ExaminedUntil());
    g_account.Start();
    StartLookUps();
    g_begun=true;
+   g_login=login;
    PrintFormat("Started: account %I64d, installation %s, platform %s",login,g_journal.Terminal(),InpUrl);
    return(true);
   }
@@ -115,13 +149,14 @@ void OnDeinit(const int reason)
 //+------------------------------------------------------------------+
 void OnTimer(void)
   {
-   if(!g_begun && (!IsConnected() || AccountInfoInteger(ACCOUNT_LOGIN)==0))
-      return;
-   if(!g_begun && !Begin())
+   if(!g_begun)
      {
-      ExpertRemove();
+      TryToBegin();
       return;
      }
+   // The terminal has gone over to another account: it starts this program anew there.
+   if(AccountInfoInteger(ACCOUNT_LOGIN)!=g_login)
+      return;
    ulong until=GetTickCount64()+TURN_MS;
    bool  busy=true;
    while(busy && !IsStopped() && GetTickCount64()<until)
@@ -141,12 +176,14 @@ void OnTradeTransaction(const MqlTradeTransaction &transaction,const MqlTradeReq
 bool Turn(void)
   {
    WatchPermissions();
+   WatchGaps();
    ResolveOwn();
    ResolveUnknown();
    ReportNews();
    DeliverReports();
+   bool more=Poll();
    g_account.Update();
-   return(Poll());
+   return(more);
   }
 //+------------------------------------------------------------------+
 //| What is wrong with the inputs; empty: nothing.                   |

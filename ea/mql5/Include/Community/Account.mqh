@@ -9,6 +9,8 @@
 
 // Prices change the equity all the time: that alone is told this often at most.
 #define FIGURES_EVERY_MS 1000
+// After a refused deletion of a resting order.
+#define DELETION_PAUSE_MS 30000
 
 class CAccount
   {
@@ -81,7 +83,7 @@ public:
       long   age=TickAge();
       ulong  since=GetTickCount64()-m_told_at;
       string trades=Trades();
-      if(!g_platform.IsReady() || (m_told_at>0 && since<FIGURES_EVERY_MS && trades==m_told_trades))
+      if(!g_figures.IsReady() || (m_told_at>0 && since<FIGURES_EVERY_MS && trades==m_told_trades))
          return;
       string figures=Figures();
       if(m_told_at>0 && figures==m_told && since<(ulong)InpUpdateSeconds*1000)
@@ -89,19 +91,19 @@ public:
       m_seq++;
       string path="/api/account/update";
       string body=figures+StringFormat(",\"seq\":%I64d,\"age_ms\":0,\"tick_age_ms\":%I64d}",m_seq,age);
-      int    status=g_platform.Send("POST",path,body);
+      m_told_at=GetTickCount64();
+      int    status=g_figures.Send("POST",path,body);
       if(status==0)
          return;
       CJsonReader json;
-      if(status!=200 || !json.Parse(g_platform.Answer()))
+      if(status!=200 || !json.Parse(g_figures.Answer()))
         {
-         g_platform.NotUnderstood(path,status);
+         g_figures.NotUnderstood(path,status);
          return;
         }
-      g_platform.Understood();
+      g_figures.Understood();
       m_told=figures;
       m_told_trades=trades;
-      m_told_at=GetTickCount64();
       if(json.Integer(0,"magic_base")>0)
          g_journal.SetBase(json.Integer(0,"magic_base"));
       Obey(json.Text(0,"mode"));
@@ -109,6 +111,7 @@ public:
   };
 
 CAccount g_account;
+ulong    g_deletions_at=0;
 string   g_mode="";
 string   g_permissions="";
 
@@ -123,18 +126,22 @@ void Obey(const string mode)
       PrintFormat("The account is %s",mode);
       g_mode=mode;
      }
-   if((mode!="reducing" && mode!="halted") || !IsConnected() || !IsTradingPermitted())
+   if((mode!="reducing" && mode!="halted") || !IsConnected() || !IsTradingPermitted() || GetTickCount64()<g_deletions_at)
       return;
    for(int i=OrdersTotal()-1; i>=0; i--)
      {
       ulong ticket=OrderGetTicket(i);
-      if(ticket==0 || !g_journal.IsOurs(OrderGetInteger(ORDER_MAGIC)))
+      if(ticket==0 || !g_journal.IsOurs(OrderGetInteger(ORDER_MAGIC)) || !IsRestingType(OrderGetInteger(ORDER_TYPE)))
          continue;
       MqlTradeRequest request=Deletion(ticket,OrderGetString(ORDER_SYMBOL));
       MqlTradeResult  result= {};
       bool            sent=OrderSend(request,result);
+      bool            deleted=sent && IsDone(result.retcode);
       g_history.Hint();
-      PrintFormat("Resting order %I64u deleted, since the account is %s: %s, retcode %u",ticket,mode,sent ? "sent" : "not sent",result.retcode);
+      PrintFormat("The account is %s: resting order %I64u %s, retcode %u",mode,ticket,deleted ? "deleted" : "could not be deleted",result.retcode);
+      // A closed market refuses for days.
+      if(!deleted)
+         g_deletions_at=GetTickCount64()+DELETION_PAUSE_MS;
      }
   }
 //+------------------------------------------------------------------+

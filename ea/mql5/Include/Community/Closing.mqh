@@ -7,11 +7,17 @@
 #ifndef COMMUNITY_CLOSING_MQH
 #define COMMUNITY_CLOSING_MQH
 
+// Characters of results in one report: the platform takes no longer one. What is left out is told as news.
+#define RESULTS_MAX     24000
+// How long a deal that was done may take into the history.
+#define DEAL_TRIES      15
+#define DEAL_PAUSE_MS   20
+
 //+------------------------------------------------------------------+
-bool IsMeant(const Signal &signal,const ulong ticket,const string symbol,const long magic)
+bool IsMeant(const Signal &signal,const bool named,const string symbol,const long magic)
   {
    if(signal.ticket>0)
-      return((long)ticket==signal.ticket);
+      return(named);
    return(g_journal.IsOurs(magic) && (signal.symbol=="" || symbol==signal.broker_symbol));
   }
 //+------------------------------------------------------------------+
@@ -23,7 +29,11 @@ void MeantPositions(const Signal &signal,CTickets &tickets)
    for(int i=PositionsTotal()-1; i>=0; i--)
      {
       ulong ticket=PositionGetTicket(i);
-      if(ticket>0 && IsMeant(signal,ticket,PositionGetString(POSITION_SYMBOL),PositionGetInteger(POSITION_MAGIC)))
+      if(ticket==0)
+         continue;
+      // A broker may give a position another ticket; its identifier stays.
+      bool named=(long)ticket==signal.ticket || PositionGetInteger(POSITION_IDENTIFIER)==signal.ticket;
+      if(IsMeant(signal,named,PositionGetString(POSITION_SYMBOL),PositionGetInteger(POSITION_MAGIC)))
          tickets.Add((long)ticket);
      }
   }
@@ -33,7 +43,9 @@ void MeantOrders(const Signal &signal,CTickets &tickets)
    for(int i=OrdersTotal()-1; i>=0; i--)
      {
       ulong ticket=OrderGetTicket(i);
-      if(ticket>0 && IsMeant(signal,ticket,OrderGetString(ORDER_SYMBOL),OrderGetInteger(ORDER_MAGIC)))
+      if(ticket==0 || !IsRestingType(OrderGetInteger(ORDER_TYPE)))
+         continue;
+      if(IsMeant(signal,(long)ticket==signal.ticket,OrderGetString(ORDER_SYMBOL),OrderGetInteger(ORDER_MAGIC)))
          tickets.Add((long)ticket);
      }
   }
@@ -42,6 +54,8 @@ void MeantOrders(const Signal &signal,CTickets &tickets)
 //+------------------------------------------------------------------+
 void AddResult(const long ticket,const string symbol,const uint retcode,const string message,Report &report)
   {
+   if(StringLen(report.results)>RESULTS_MAX)
+      return;
    CJsonWriter json;
    json.Integer("ticket",ticket);
    json.Text("symbol",PlatformSymbol(symbol));
@@ -58,6 +72,8 @@ void AddClosingResult(const ulong deal,const uint retcode,Report &report)
   {
    bool   first=report.results=="";
    double volume=report.volume,profit=report.profit;
+   if(StringLen(report.results)>RESULTS_MAX)
+      return;
    FillClosing(deal,report);
    CJsonWriter json;
    json.Integer("ticket",report.position);
@@ -86,32 +102,34 @@ void Close(const Signal &signal)
   {
    CTickets positions,orders;
    // A closing of one symbol that lost its symbol must not become a closing of everything.
-   if(signal.action=="CLOSE_ALL" || signal.symbol!="" || signal.ticket>0)
-     {
+   bool bounded=signal.action=="CLOSE_ALL" || signal.symbol!="" || signal.ticket>0;
+   if(bounded)
       MeantPositions(signal,positions);
-      // Closing a part of a symbol leaves its resting orders alone.
-      if(signal.volume<=0.0 || signal.ticket>0)
-         MeantOrders(signal,orders);
-     }
+   // Closing a part of a symbol leaves its resting orders alone.
+   if(bounded && (signal.volume<=0.0 || signal.ticket>0))
+      MeantOrders(signal,orders);
    if(positions.Size()+orders.Size()==0)
      {
       NothingToClose(signal);
       return;
      }
-   if(!g_journal.Sending(signal.id))
+   if(!g_journal.Sending(signal.id,Planned(signal,positions)))
      {
       Send(ReportOf(signal,"not_sent","the journal can't be written"));
       return;
      }
    ulong  started=GetMicrosecondCount();
    Report report=NewReport("executed");
-   int    done=0;
+   int    all=0,done=0;
    uint   failed=0;
-   bool   known=ClosePositions(signal,positions,report,done,failed);
-   known=DeleteOrders(signal,orders,report,done,failed) && known;
+   // Orders first: one that is filled meanwhile is a position to close.
+   bool   known=DeleteOrders(signal,orders,report,all,done,failed);
+   positions.Clear();
+   MeantPositions(signal,positions);
+   known=ClosePositions(signal,positions,report,all,done,failed) && known;
    if(!known)
       return; // the deals are looked up until they can be told
-   Summary(signal,positions.Size()+orders.Size(),done,failed,report);
+   Summary(signal,all,done,failed,report);
    report.execution_ms=(long)((GetMicrosecondCount()-started)/1000);
    Send(report);
   }
@@ -132,23 +150,49 @@ void NothingToClose(const Signal &signal)
 //+------------------------------------------------------------------+
 void Summary(const Signal &signal,const int all,const int done,const uint failed,Report &report)
   {
-   uint retcode=failed;
-   if(failed==0)
-      retcode=TRADE_RETCODE_DONE;
-   else
-      if(done>0)
-         retcode=TRADE_RETCODE_DONE_PARTIAL;
+   uint   retcode=failed;
    string message=report.message;
+   if(done>0)
+      retcode=failed==0 ? TRADE_RETCODE_DONE : TRADE_RETCODE_DONE_PARTIAL;
    if(all>1 || message=="")
       message=StringFormat("%d of %d done",done,all);
+   if(done==0 && failed==0)
+     {
+      retcode=TRADE_RETCODE_POSITION_CLOSED;
+      message="nothing was left to do, or less than the smallest step";
+     }
    report.status=done>0 ? "executed" : "failed";
    SetRetcode(report,retcode,message);
    AnswerTo(signal,report);
   }
 //+------------------------------------------------------------------+
+//| Lots to close of the selected position, while so many are left.  |
+//+------------------------------------------------------------------+
+double LotsToClose(const Signal &signal,double &left)
+  {
+   double volume=PositionGetDouble(POSITION_VOLUME);
+   if(signal.volume<=0.0)
+      return(volume);
+   volume=MathMin(volume,WholeSteps(PositionGetString(POSITION_SYMBOL),left));
+   left=NormalizeDouble(left-volume,8);
+   return(volume);
+  }
+//+------------------------------------------------------------------+
+//| How many closing orders that makes.                              |
+//+------------------------------------------------------------------+
+int Planned(const Signal &signal,const CTickets &positions)
+  {
+   int    count=0;
+   double left=signal.volume;
+   for(int i=0; i<positions.Size(); i++)
+      if(PositionSelectByTicket((ulong)positions.At(i)) && LotsToClose(signal,left)>0.0)
+         count++;
+   return(count);
+  }
+//+------------------------------------------------------------------+
 //| False: an outcome is unknown.                                    |
 //+------------------------------------------------------------------+
-bool ClosePositions(const Signal &signal,const CTickets &positions,Report &report,int &done,uint &failed)
+bool ClosePositions(const Signal &signal,const CTickets &positions,Report &report,int &all,int &done,uint &failed)
   {
    bool   known=true;
    double left=signal.volume;
@@ -157,18 +201,15 @@ bool ClosePositions(const Signal &signal,const CTickets &positions,Report &repor
       ulong ticket=(ulong)positions.At(i);
       if(!PositionSelectByTicket(ticket))
         {
+         all++;
          AddResult((long)ticket,signal.broker_symbol,TRADE_RETCODE_POSITION_CLOSED,"closed already",report);
          failed=TRADE_RETCODE_POSITION_CLOSED;
          continue;
         }
-      double volume=PositionGetDouble(POSITION_VOLUME);
-      if(signal.volume>0.0)
-        {
-         volume=MathMin(volume,WholeSteps(PositionGetString(POSITION_SYMBOL),left));
-         left=NormalizeDouble(left-volume,8);
-         if(volume<=0.0)
-            continue;
-        }
+      double volume=LotsToClose(signal,left);
+      if(volume<=0.0)
+         continue;
+      all++;
       known=ClosePosition(signal,ticket,volume,report,done,failed) && known;
      }
    return(known);
@@ -193,17 +234,19 @@ bool ClosePosition(const Signal &signal,const ulong ticket,const double volume,R
    request.comment=StringSubstr(signal.comment,0,COMMENT_MAX);
    RefreshPrice(request);
    SendOrder(signal,request,result);
-   // Also where the answer was lost: the deal is the truth.
-   ulong deal=ClosingDeal(identifier,signal.magic);
-   if(deal>0)
+   // Also where the answer was lost: the deals are the truth. One that was done may be a little late.
+   bool found=AddClosingDeals(identifier,signal.magic,result.retcode,report);
+   for(int i=0; i<DEAL_TRIES && !found && IsDone(result.retcode); i++)
      {
-      AddClosingResult(deal,IsDone(result.retcode) ? result.retcode : TRADE_RETCODE_DONE,report);
+      Sleep(DEAL_PAUSE_MS);
+      found=AddClosingDeals(identifier,signal.magic,result.retcode,report);
+     }
+   if(found)
+     {
       done++;
       return(true);
      }
-   if(IsDone(result.retcode))
-      return(false); // done, and its deal not here yet
-   if(IsUnknown(result.retcode))
+   if(IsDone(result.retcode) || IsUnknown(result.retcode))
       return(false);
    AddResult((long)ticket,symbol,result.retcode,ResultWords(result),report);
    report.message=ResultWords(result);
@@ -211,20 +254,23 @@ bool ClosePosition(const Signal &signal,const ulong ticket,const double volume,R
    return(true);
   }
 //+------------------------------------------------------------------+
-//| The newest deal by which this signal closed of a position; it is |
-//| selected. 0: none.                                               |
+//| The deals by which this signal closed of a position: one order   |
+//| may have made several. False: none.                              |
 //+------------------------------------------------------------------+
-ulong ClosingDeal(const long position,const long magic)
+bool AddClosingDeals(const long position,const long magic,const uint retcode,Report &report)
   {
    if(!HistorySelectByPosition(position))
-      return(0);
-   for(int i=HistoryDealsTotal()-1; i>=0; i--)
+      return(false);
+   bool found=false;
+   for(int i=0; i<HistoryDealsTotal(); i++)
      {
       ulong deal=HistoryDealGetTicket(i);
-      if(HistoryDealGetInteger(deal,DEAL_MAGIC)==magic && HistoryDealGetInteger(deal,DEAL_ENTRY)!=DEAL_ENTRY_IN)
-         return(deal);
+      if(HistoryDealGetInteger(deal,DEAL_MAGIC)!=magic || HistoryDealGetInteger(deal,DEAL_ENTRY)==DEAL_ENTRY_IN)
+         continue;
+      AddClosingResult(deal,IsDone(retcode) ? retcode : TRADE_RETCODE_DONE,report);
+      found=true;
      }
-   return(0);
+   return(found);
   }
 //+------------------------------------------------------------------+
 MqlTradeRequest Deletion(const ulong order,const string symbol)
@@ -236,7 +282,10 @@ MqlTradeRequest Deletion(const ulong order,const string symbol)
    return(request);
   }
 //+------------------------------------------------------------------+
-bool DeleteOrders(const Signal &signal,const CTickets &orders,Report &report,int &done,uint &failed)
+//| False: an outcome is unknown. An order that is gone already was  |
+//| filled, or has ended; the news tell of it.                       |
+//+------------------------------------------------------------------+
+bool DeleteOrders(const Signal &signal,const CTickets &orders,Report &report,int &all,int &done,uint &failed)
   {
    bool known=true;
    for(int i=0; i<orders.Size(); i++)
@@ -248,17 +297,17 @@ bool DeleteOrders(const Signal &signal,const CTickets &orders,Report &report,int
       MqlTradeRequest request=Deletion(ticket,symbol);
       MqlTradeResult  result= {};
       SendOrder(signal,request,result);
-      // Gone is gone, whatever the answer was.
-      bool gone=IsDone(result.retcode) || (IsUnknown(result.retcode) && !OrderSelect(ticket));
+      bool gone=IsDone(result.retcode) || (IsUnknown(result.retcode) && WasDeleted(ticket));
       if(!gone && IsUnknown(result.retcode))
         {
          known=false;
          continue;
         }
+      all++;
       AddResult((long)ticket,symbol,gone ? TRADE_RETCODE_DONE : result.retcode,gone ? "order deleted" : ResultWords(result),report);
       if(gone)
         {
-         AddCover(report,(long)ticket);
+         AddCover(report,-(long)ticket);
          done++;
          if(report.ticket==0 && orders.Size()==1)
             report.ticket=(long)ticket;
@@ -267,6 +316,14 @@ bool DeleteOrders(const Signal &signal,const CTickets &orders,Report &report,int
          failed=result.retcode;
      }
    return(known);
+  }
+//+------------------------------------------------------------------+
+//| Whatever the answer was. One that is gone may have been filled.  |
+//+------------------------------------------------------------------+
+bool WasDeleted(const ulong order)
+  {
+   return(!OrderSelect(order) && HistoryOrderSelect(order) &&
+          HistoryOrderGetInteger(order,ORDER_STATE)==ORDER_STATE_CANCELED);
   }
 //+------------------------------------------------------------------+
 void Modify(const Signal &signal)
@@ -283,7 +340,7 @@ void Modify(const Signal &signal)
       Refuse(signal,TRADE_RETCODE_POSITION_CLOSED,"nothing to modify");
       return;
      }
-   if(!g_journal.Sending(signal.id))
+   if(!g_journal.Sending(signal.id,all))
      {
       Send(ReportOf(signal,"not_sent","the journal can't be written"));
       return;
@@ -300,10 +357,12 @@ void Modify(const Signal &signal)
       MqlTradeResult  result= {};
       if(!BuildModification(signal,ticket,position,request))
          continue;
-      if(!SendOrder(signal,request,result) && done==0 && failed==0)
+      if(!SendOrder(signal,request,result))
         {
-         Send(ReportOf(signal,"not_sent",Overdue(signal)));
-         return;
+         // Out of time between two of them: what was done is told.
+         report.message=Overdue(signal);
+         failed=TRADE_RETCODE_TIMEOUT;
+         break;
         }
       if(IsUnknown(result.retcode))
          return; // looked up until it can be told

@@ -148,7 +148,7 @@ void ReportNews(void)
       if(!g_journal.IsCovered(deals.At(i)) && !ReportDeal((ulong)deals.At(i)))
          g_history.KeepDeal(deals.At(i));
    for(int i=0; i<orders.Size(); i++)
-      if(!g_journal.IsCovered(orders.At(i)))
+      if(!g_journal.IsCovered(-orders.At(i)))
          ReportOrder((ulong)orders.At(i));
    if(IsConnected())
       g_journal.Examined(TimeTradeServer());
@@ -168,34 +168,43 @@ bool ReportDeal(const ulong deal)
    long             order=HistoryDealGetInteger(deal,DEAL_ORDER);
    long             opened_by=OpeningMagic(position);
    if(opened_by<0)
-      return(TimeTradeServer()>time+OPENING_WAIT_SECONDS);
+      return(g_history.IsComplete() && TimeTradeServer()>time+OPENING_WAIT_SECONDS);
    if(!g_journal.IsOurs(opened_by) || !HistoryDealSelect(deal))
       return(true);
    if(entry==DEAL_ENTRY_IN)
      {
-      // A market order is told of by its signal's own report.
-      if(!IsRestingOrder((ulong)order) || !HistoryDealSelect(deal))
-         return(true);
+      // A market order is told of by its signal's own report, if that is still to come; what comes later is told here.
+      bool rested=IsRestingOrder((ulong)order);
+      if(!rested && IsReportToCome(magic))
+         return(false);
+      if(!HistoryDealSelect(deal))
+         return(false);
       Report report=NewReport("executed");
       report.id=opened_by%MAGIC_SPAN;
-      SetRetcode(report,TRADE_RETCODE_DONE,"the resting order was filled");
+      SetRetcode(report,TRADE_RETCODE_DONE,rested ? "the resting order was filled" : "the order was filled further");
       FillOpening(deal,report);
       Send(report);
       return(true);
      }
-   if(reason==DEAL_REASON_EXPERT && g_journal.IsOurs(magic) && magic!=opened_by)
-     {
-      // The closing signal's own report tells of it, if that is still to come.
-      int intent=g_journal.FindIntent(magic%MAGIC_SPAN);
-      if(intent>=0 && !g_journal.IsReported(intent))
-         return(false);
-     }
+   // The closing signal's own report tells of it, if that is still to come.
+   bool by_signal=reason==DEAL_REASON_EXPERT && g_journal.IsOurs(magic) && magic!=opened_by;
+   if(by_signal && IsReportToCome(magic))
+      return(false);
    Report report=NewReport("closed");
    report.id=opened_by%MAGIC_SPAN;
-   report.message=ClosingCause(reason);
+   report.message=by_signal ? "closed by a signal" : ClosingCause(reason);
    FillClosing(deal,report);
    Send(report);
    return(true);
+  }
+//+------------------------------------------------------------------+
+//| Whether this journal has the order's signal and did not report   |
+//| it yet.                                                          |
+//+------------------------------------------------------------------+
+bool IsReportToCome(const long magic)
+  {
+   int intent=g_journal.FindIntent(magic%MAGIC_SPAN);
+   return(intent>=0 && !g_journal.IsReported(intent));
   }
 //+------------------------------------------------------------------+
 //| Of the deal that opened a position; -1: not here (yet).          |
@@ -308,7 +317,7 @@ void ReportOrder(const ulong order)
    report.ticket=(long)order;
    report.order=(long)order;
    report.has_volume=true;
-   AddCover(report,(long)order);
+   AddCover(report,-(long)order);
    Send(report);
   }
 #endif

@@ -18,7 +18,10 @@
 // Lines after which it is written anew while it runs.
 #define LINES_MAX     50000
 // Two estimates of when the machine was started that are further apart are of two starts.
-#define BOOT_DRIFT_SECONDS 60
+#define BOOT_DRIFT_SECONDS 10
+// Another program may hold a file for a moment.
+#define MOVE_TRIES    20
+#define MOVE_PAUSE_MS 50
 
 // What is known of a signal that this installation took.
 struct Intent
@@ -28,6 +31,7 @@ struct Intent
    int               attempt;
    bool              sent;       // an order send was begun, in this attempt or an earlier one
    bool              reported;   // a report on this attempt is on its way
+   int               orders;     // how many orders it is
   };
 
 class CJournal
@@ -102,6 +106,7 @@ private:
       m_intents[at].attempt=0;
       m_intents[at].sent=false;
       m_intents[at].reported=false;
+      m_intents[at].orders=0;
       return(at);
      }
    void              AddWaiting(const long number,const long id,const string json)
@@ -143,7 +148,7 @@ private:
       string parts[];
       int    count=StringSplit(tickets,',',parts);
       for(int i=0; i<count; i++)
-         if(StringToInteger(parts[i])>0)
+         if(StringToInteger(parts[i])!=0)
             m_covered.Add(StringToInteger(parts[i]));
      }
    // What a line says; false for what was never written.
@@ -171,7 +176,11 @@ private:
          m_intents[at].reported=false;
         }
       else if(kind=="sending")
-         m_intents[MakeIntent(StringToInteger(rest))].sent=true;
+        {
+         int at=MakeIntent(StringToInteger(CutWord(rest)));
+         m_intents[at].sent=true;
+         m_intents[at].orders=(int)StringToInteger(rest);
+        }
       else if(kind=="settled")
          m_intents[MakeIntent(StringToInteger(rest))].reported=true;
       else if(kind=="report")
@@ -188,20 +197,24 @@ private:
          return(false);
       return(true);
      }
+   bool              Put(const int file,const string text)
+     {
+      string line=Sum(text)+" "+text;
+      return(file!=INVALID_HANDLE && FileWriteString(file,line+"\r\n")>=(uint)StringLen(line));
+     }
    // Into the file; memory follows only what is there.
    bool              Write(const string text)
      {
-      string line=Sum(text)+" "+text;
       if(m_file==INVALID_HANDLE || m_broken)
          return(false);
-      if(FileWriteString(m_file,line+"\r\n")<(uint)StringLen(line))
+      if(!Put(m_file,text))
         {
          m_broken=true;
          Alert("The journal can't be written, is the disk full? Nothing is executed any more; error ",GetLastError());
          return(false);
         }
       m_lines++;
-      return(Apply(line));
+      return(Apply(Sum(text)+" "+text));
      }
    void              Forget(void)
      {
@@ -243,69 +256,67 @@ private:
       // Without its first line it is not this journal.
       return(m_terminal!="" || (m_intent_count==0 && m_waiting==0 && !torn));
      }
-   bool              WriteState(void)
+   // The whole as it is in memory, in other words.
+   bool              PutAll(const int file)
      {
-      bool done=Write("terminal "+m_terminal) && Write("boot "+IntegerToString(m_boot)) &&
-                Write("examined "+IntegerToString(m_examined));
+      bool done=Put(file,"terminal "+m_terminal) && Put(file,"boot "+IntegerToString(m_boot)) &&
+                Put(file,"examined "+IntegerToString(m_examined));
       string tickets="";
       for(int i=MathMax(0,m_covered.Size()-COVERED_KEPT); i<m_covered.Size() && done; i++)
         {
          tickets+=(tickets=="" ? "" : ",")+IntegerToString(m_covered.At(i));
          if(StringLen(tickets)>1000 || i==m_covered.Size()-1)
            {
-            done=Write("covered "+tickets);
+            done=Put(file,"covered "+tickets);
             tickets="";
            }
         }
+      for(int i=MathMax(0,m_intent_count-INTENTS_KEPT); i<m_intent_count && done; i++)
+        {
+         string id=IntegerToString(m_intents[i].id);
+         done=Put(file,"claimed "+id+" "+IntegerToString(m_intents[i].magic)+" "+IntegerToString(m_intents[i].attempt)) &&
+              (!m_intents[i].sent || Put(file,"sending "+id+" "+IntegerToString(m_intents[i].orders))) &&
+              (!m_intents[i].reported || Put(file,"settled "+id));
+        }
+      for(int i=0; i<m_waiting && done; i++)
+         done=Put(file,"report "+IntegerToString(m_numbers[i])+" "+IntegerToString(m_signals[i])+" 0 "+m_reports[i]);
       return(done);
      }
-   // Writes the whole anew, beside the old one, and puts it into its place.
+   // Puts the new file into the place of the old one.
+   bool              Replace(void)
+     {
+      for(int i=0; i<MOVE_TRIES; i++)
+        {
+         if(FileMove(m_name+".new",0,m_name,FILE_REWRITE))
+            return(true);
+         Sleep(MOVE_PAUSE_MS);
+        }
+      return(false);
+     }
+   bool              Append(void)
+     {
+      m_file=FileOpen(m_name,FILE_READ|FILE_WRITE|FILE_TXT|FILE_ANSI|FILE_SHARE_READ);
+      return(m_file!=INVALID_HANDLE && FileSeek(m_file,0,SEEK_END));
+     }
+   // Writes the whole anew, beside the old one, and puts it into its place. Memory stays as it is; where it fails, so
+   // does the old file, which is gone on with.
    bool              Rewrite(void)
      {
-      Intent intents[];
-      long   numbers[],signals[];
-      string reports[];
-      int    first=MathMax(0,m_intent_count-INTENTS_KEPT);
-      int    count=m_intent_count-first,waiting=m_waiting;
-      ArrayResize(intents,count);
-      for(int i=0; i<count; i++)
-         intents[i]=m_intents[first+i];
-      ArrayResize(numbers,waiting);
-      ArrayResize(signals,waiting);
-      ArrayResize(reports,waiting);
-      for(int i=0; i<waiting; i++)
+      int  file=FileOpen(m_name+".new",FILE_WRITE|FILE_TXT|FILE_ANSI);
+      bool done=PutAll(file);
+      if(file!=INVALID_HANDLE)
         {
-         numbers[i]=m_numbers[i];
-         signals[i]=m_signals[i];
-         reports[i]=m_reports[i];
+         FileFlush(file);
+         FileClose(file);
         }
+      if(!done)
+         return(false);
       if(m_file!=INVALID_HANDLE)
          FileClose(m_file);
-      m_file=FileOpen(m_name+".new",FILE_WRITE|FILE_TXT|FILE_ANSI);
-      m_lines=0;
-      m_intent_count=0;
-      m_waiting=0;
-      bool done=WriteState();
-      for(int i=0; i<count && done; i++)
-        {
-         string id=IntegerToString(intents[i].id);
-         done=Write("claimed "+id+" "+IntegerToString(intents[i].magic)+" "+IntegerToString(intents[i].attempt)) &&
-              (!intents[i].sent || Write("sending "+id)) && (!intents[i].reported || Write("settled "+id));
-        }
-      for(int i=0; i<waiting && done; i++)
-         done=Write("report "+IntegerToString(numbers[i])+" "+IntegerToString(signals[i])+" 0 "+reports[i]);
-      if(m_file!=INVALID_HANDLE)
-        {
-         FileFlush(m_file);
-         FileClose(m_file);
-        }
       m_file=INVALID_HANDLE;
-      if(!done || !FileMove(m_name+".new",0,m_name,FILE_REWRITE))
-         return(false);
-      m_file=FileOpen(m_name,FILE_READ|FILE_WRITE|FILE_TXT|FILE_ANSI|FILE_SHARE_READ);
-      if(m_file==INVALID_HANDLE)
-         return(false);
-      return(FileSeek(m_file,0,SEEK_END));
+      bool replaced=Replace();
+      m_lines=0;
+      return(Append() && replaced);
      }
 
 public:
@@ -343,7 +354,8 @@ public:
            {
             // The file's last lines may have been lost with the machine.
             for(int i=0; i<m_intent_count; i++)
-               m_intents[i].sent=true;
+               if(!m_intents[i].reported)
+                  m_intents[i].sent=true;
            }
       m_boot=Boot();
       m_broken=false;
@@ -379,9 +391,10 @@ public:
      {
       return(Write("claimed "+IntegerToString(id)+" "+IntegerToString(magic)+" "+IntegerToString(attempt)));
      }
-   bool              Sending(const long id)
+   // So many orders are about to be sent.
+   bool              Sending(const long id,const int orders)
      {
-      if(!Write("sending "+IntegerToString(id)))
+      if(!Write("sending "+IntegerToString(id)+" "+IntegerToString(orders)))
          return(false);
       Flush();
       return(true);
@@ -395,6 +408,7 @@ public:
    long              IntentId(const int index) const { return(m_intents[index].id); }
    long              IntentMagic(const int index) const { return(m_intents[index].magic); }
    int               IntentAttempt(const int index) const { return(m_intents[index].attempt); }
+   int               Orders(const int index) const { return(m_intents[index].orders); }
    bool              WasSent(const int index) const { return(m_intents[index].sent); }
    bool              IsReported(const int index) const { return(m_intents[index].reported); }
    // Where a signal is among the intents; -1: this journal does not know it.
@@ -438,11 +452,11 @@ public:
    void              Examined(const datetime until)
      {
       m_examined=MathMax(m_examined,(long)until);
-      if(m_lines>LINES_MAX && !Rewrite())
-        {
-         m_broken=true;
-         Alert("The journal can't be written anew, is the disk full? Nothing is executed any more; error ",GetLastError());
-        }
+      if(m_lines<=LINES_MAX)
+         return;
+      m_lines=0; // what can't be done now is tried again after as many lines
+      if(!Rewrite())
+         Print("The journal can't be written anew and grows on; error ",GetLastError());
      }
   };
 

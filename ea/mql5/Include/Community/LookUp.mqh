@@ -12,6 +12,8 @@
 // Own orders without an answer are looked for this often, the newest ones.
 #define OWN_EVERY_MS 1000
 #define OWN_MAX      50
+// A pause between two looks that is longer may have hidden a lost connection.
+#define GAP_MS       3000
 
 // Since when an unknown outcome is being looked up without a gap.
 struct Search
@@ -25,7 +27,21 @@ Search g_searches[];
 bool   g_resolved=false;        // the first question for unknown outcomes was answered
 ulong  g_resolve_at=0;
 ulong  g_own_at=0;
+// The last moment of which it is known that something of the history was missing, and the last look at that.
+ulong  g_gap_at=0;
+ulong  g_watched_at=0;
 
+//+------------------------------------------------------------------+
+//| Nothing is called missing that a gap may have hidden: a lost     |
+//| connection, a history that does not add up, a thread that stood. |
+//+------------------------------------------------------------------+
+void WatchGaps(void)
+  {
+   ulong now=GetTickCount64();
+   if(!g_history.IsComplete() || now>g_watched_at+GAP_MS+(ulong)InpWaitMs)
+      g_gap_at=now;
+   g_watched_at=now;
+  }
 //+------------------------------------------------------------------+
 //| Variables outlive a change of the account.                       |
 //+------------------------------------------------------------------+
@@ -35,6 +51,8 @@ void StartLookUps(void)
    g_resolved=false;
    g_resolve_at=0;
    g_own_at=0;
+   g_gap_at=0;
+   g_watched_at=0;
   }
 //+------------------------------------------------------------------+
 //| The opening with this magic number, in deals, positions, resting |
@@ -78,8 +96,8 @@ bool FindPosition(const long magic,Report &report)
          continue;
       string symbol=PositionGetString(POSITION_SYMBOL);
       report.status="executed";
-      report.ticket=(long)ticket;
       report.position=PositionGetInteger(POSITION_IDENTIFIER);
+      report.ticket=report.position;
       report.symbol=PlatformSymbol(symbol);
       report.action=PositionGetInteger(POSITION_TYPE)==POSITION_TYPE_BUY ? "BUY" : "SELL";
       report.digits=PriceDigits(symbol);
@@ -137,10 +155,10 @@ bool FindEndedOrder(const long magic,Report &report)
 //+------------------------------------------------------------------+
 //| The closings that a signal with this magic number made.          |
 //+------------------------------------------------------------------+
-bool FindClosings(const long magic,Report &report)
+int FindClosings(const long magic,Report &report)
   {
    if(!HistorySelect(0,FAR_FUTURE))
-      return(false);
+      return(0);
    int total=HistoryDealsTotal(),found=0;
    for(int i=0; i<total; i++)
      {
@@ -151,11 +169,25 @@ bool FindClosings(const long magic,Report &report)
       AddClosingResult(deal,TRADE_RETCODE_DONE,report);
       found++;
      }
-   if(found==0)
-      return(false);
-   report.status="executed";
-   SetRetcode(report,TRADE_RETCODE_DONE,"found at the broker: "+IntegerToString(found)+" closed");
-   return(true);
+   if(found>0)
+     {
+      report.status="executed";
+      SetRetcode(report,TRADE_RETCODE_DONE,"found at the broker: "+IntegerToString(found)+" closed");
+     }
+   return(found);
+  }
+//+------------------------------------------------------------------+
+//| A closing that was interrupted leaves something open, and says   |
+//| so.                                                              |
+//+------------------------------------------------------------------+
+void TellRest(const Signal &signal,Report &report)
+  {
+   CTickets positions,orders;
+   MeantPositions(signal,positions);
+   MeantOrders(signal,orders);
+   int rest=positions.Size()+orders.Size();
+   if(signal.volume<=0.0 && rest>0)
+      SetRetcode(report,TRADE_RETCODE_DONE_PARTIAL,report.message+", then it was interrupted: "+IntegerToString(rest)+" still there");
   }
 //+------------------------------------------------------------------+
 //| What the broker knows of a signal.                               |
@@ -167,7 +199,11 @@ bool FindOutcome(const Signal &signal,Report &report)
    if(IsOpening(signal))
       found=FindOpening(signal.magic,report);
    else if(signal.action=="CLOSE" || signal.action=="CLOSE_ALL")
-      found=FindClosings(signal.magic,report);
+     {
+      found=FindClosings(signal.magic,report)>0;
+      if(found)
+         TellRest(signal,report);
+     }
    else if(signal.action=="MODIFY")
       found=IsModified(signal);
    else
@@ -191,7 +227,16 @@ void ResolveOwn(void)
       // The journal is believed only where the broker does not know better.
       Report report=NewReport("not_sent");
       report.message="the terminal ended before the order was sent";
-      if(!FindOpening(g_journal.IntentMagic(i),report) && !FindClosings(g_journal.IntentMagic(i),report) && g_journal.WasSent(i))
+      bool found=FindOpening(g_journal.IntentMagic(i),report);
+      if(!found)
+        {
+         int closings=FindClosings(g_journal.IntentMagic(i),report);
+         // Some of several: the rest may still come, and else is told of once the platform asks.
+         if(closings>0 && closings<g_journal.Orders(i))
+            continue;
+         found=closings>0;
+        }
+      if(!found && g_journal.WasSent(i))
          continue;
       report.id=g_journal.IntentId(i);
       report.attempt=g_journal.IntentAttempt(i);
@@ -249,13 +294,25 @@ void Resolve(const Signal &signal)
       Send(ReportOf(signal,"not_sent","OrderSend was never called"));
       return;
      }
-   ulong since=SearchedSince(signal.id,signal.attempt);
+   // An order that the broker is still working on may become a deal at any time.
+   if(IsAtWork(signal.magic))
+      g_gap_at=GetTickCount64();
+   ulong since=MathMax(SearchedSince(signal.id,signal.attempt),g_gap_at);
    if(g_history.IsComplete() && GetTickCount64()-since>=(ulong)InpGraceSeconds*1000)
       Send(ReportOf(signal,"not_found","not in positions, orders and the whole history"));
   }
 //+------------------------------------------------------------------+
-//| Since when this one is looked for. A gap in the connection, or   |
-//| in the history, begins it anew.                                  |
+//| Whether an order with this magic number stands at the broker.    |
+//+------------------------------------------------------------------+
+bool IsAtWork(const long magic)
+  {
+   for(int i=OrdersTotal()-1; i>=0; i--)
+      if(OrderGetTicket(i)>0 && OrderGetInteger(ORDER_MAGIC)==magic)
+         return(true);
+   return(false);
+  }
+//+------------------------------------------------------------------+
+//| Since when this one is looked for.                               |
 //+------------------------------------------------------------------+
 ulong SearchedSince(const long id,const int attempt)
   {
@@ -270,8 +327,6 @@ ulong SearchedSince(const long id,const int attempt)
       g_searches[at].attempt=attempt;
       g_searches[at].since=GetTickCount64();
      }
-   if(!g_history.IsComplete())
-      g_searches[at].since=GetTickCount64();
    return(g_searches[at].since);
   }
 //+------------------------------------------------------------------+

@@ -31,11 +31,22 @@ void Open(const Signal &signal)
    MqlTradeResult  result= {};
    if(!BuildOpening(signal,request,refusal))
      {
-      Refuse(signal,refusal.retcode,refusal.message);
+      // What ran out of time while a price was waited for was not refused.
+      string late=Overdue(signal);
+      if(late=="")
+         Refuse(signal,refusal.retcode,refusal.message);
+      else
+         Send(ReportOf(signal,"not_sent",late));
       return;
      }
-   ulong started=GetMicrosecondCount();
-   if(!g_journal.Sending(signal.id))
+   ulong  started=GetMicrosecondCount();
+   string overdue=Overdue(signal);
+   if(overdue!="")
+     {
+      Send(ReportOf(signal,"not_sent",overdue));
+      return;
+     }
+   if(!g_journal.Sending(signal.id,1))
      {
       Send(ReportOf(signal,"not_sent","the journal can't be written"));
       return;
@@ -247,7 +258,7 @@ bool SetVolume(const Signal &signal,const bool buys,MqlTradeRequest &request,Ref
    if(volume<=0.0)
      {
       if(!VolumeOfRisk(signal,buys,request,volume))
-         return(Refused(refusal,TRADE_RETCODE_INVALID_STOPS,"there is no stop loss to size by"));
+         return(Refused(refusal,TRADE_RETCODE_INVALID_STOPS,"there is no stop loss to size by, or no price to reckon its loss with"));
       volume=MathMin(volume,MathMin(allowed,most));
      }
    if(volume>allowed+1e-9)

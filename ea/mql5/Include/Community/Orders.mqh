@@ -60,6 +60,9 @@ bool IsOpenQuestion(const MqlTradeRequest &request,const MqlTradeResult &result)
   {
    if(request.action==TRADE_ACTION_PENDING && result.retcode==TRADE_RETCODE_PLACED)
       return(false);
+   // Accepted is not executed: without a deal it is looked up.
+   if(request.action==TRADE_ACTION_DEAL && request.position==0 && IsDone(result.retcode) && result.deal==0)
+      return(true);
    return(IsUnknown(result.retcode));
   }
 //+------------------------------------------------------------------+
@@ -95,7 +98,7 @@ string ResultWords(const MqlTradeResult &result)
       case TRADE_RETCODE_NO_MONEY:
          return("not enough free margin");
      }
-   return(result.comment!="" ? result.comment : "no reason given");
+   return(StringLen(result.comment)>0 ? result.comment : "no reason given");
   }
 //+------------------------------------------------------------------+
 //| A refusal without asking the broker.                             |

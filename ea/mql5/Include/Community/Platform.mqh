@@ -151,5 +151,7 @@ public:
   };
 
 CPlatform g_platform;
+// The account's figures go their own way: while they are not taken, signals are all the same.
+CPlatform g_figures;
 #endif
 //+------------------------------------------------------------------+

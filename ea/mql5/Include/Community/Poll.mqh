@@ -66,8 +66,12 @@ void Take(const CJsonReader &json,const ulong asked_at)
    g_journal.Flush();
    for(int i=0; i<count; i++)
      {
-      if(!written || IsStopped())
-         Send(ReportOf(signals[i],"not_sent",written ? "the terminal is stopping" : "the journal can't be written"));
+      // Also what was lost while the poll was held: what can't be sent now is given back, not failed.
+      string obstacle=IsStopped() ? "the terminal is stopping" : MissingPermission();
+      if(!written)
+         obstacle="the journal can't be written";
+      if(obstacle!="")
+         Send(ReportOf(signals[i],"not_sent",obstacle));
       else
          Execute(signals[i]);
      }

@@ -6,6 +6,9 @@
 #ifndef COMMUNITY_REPORT_MQH
 #define COMMUNITY_REPORT_MQH
 
+// Reports delivered in one turn: signals must not wait for a long queue of them.
+#define REPORTS_A_TURN 50
+
 struct Report
   {
    string            status;
@@ -30,7 +33,7 @@ struct Report
    string            message;
    long              execution_ms;  // -1: none
    string            results;       // objects as JSON, separated by commas
-   string            covers;        // tickets of deals and ended orders that it accounts for
+   string            covers;        // tickets of deals, and of ended orders as negative numbers, that it accounts for
   };
 
 //+------------------------------------------------------------------+
@@ -148,13 +151,22 @@ void Send(const Report &report)
 //+------------------------------------------------------------------+
 void DeliverReports(void)
   {
-   while(g_journal.Waiting()>0 && g_platform.IsReady())
+   string path="/api/trades/confirm";
+   for(int i=0; i<REPORTS_A_TURN && g_journal.Waiting()>0 && g_platform.IsReady(); i++)
      {
-      int status=g_platform.Send("POST","/api/trades/confirm",g_journal.FirstReport());
+      int status=g_platform.Send("POST",path,g_journal.FirstReport());
       if(status==0)
          return;
+      // Only the platform's own word ends a report: a web server in between may answer anything.
+      CJsonReader json;
+      bool        taken=status>=200 && status<=299;
+      if(!json.Parse(g_platform.Answer()) || (taken ? json.Text(0,"status")!="ok" : !json.Has(0,"code")))
+        {
+         g_platform.NotUnderstood(path,status);
+         return;
+        }
       g_platform.Understood();
-      if(status<200 || status>299)
+      if(!taken)
          Alert("The platform refuses a report for good (",status,"): ",StringSubstr(g_platform.Answer(),0,EXCERPT_MAX),
                " It was: ",StringSubstr(g_journal.FirstReport(),0,EXCERPT_MAX));
       g_journal.Answered(g_journal.FirstNumber());
