@@ -41,7 +41,7 @@ fn the_runtime_offers_nothing_that_is_not_documented() {
     let mut looked_at = 0;
     for entry in std::fs::read_dir(folder).unwrap().map(Result::unwrap) {
         let name = entry.file_name().into_string().unwrap();
-        if !name.ends_with(".hpp") {
+        if entry.path().extension().is_none_or(|extension| extension != "hpp") {
             continue;
         }
         let text = std::fs::read_to_string(entry.path()).unwrap();
