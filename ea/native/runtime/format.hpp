@@ -3,6 +3,7 @@
 #pragma once
 #include <vector>
 
+#include "array.hpp"
 #include "text.hpp"
 
 namespace runtime {
@@ -57,6 +58,20 @@ void Print(const Values &...values) {
 template <class... Values>
 void Alert(const Values &...values) {
     runtime::log(literal("Alert: ") + runtime::join({string(values)...}));
+}
+
+// All elements on one line; of doubles so many digits, where a number of them is given.
+template <class T>
+void ArrayPrint(const array<T> &values, uint digits = 0xFFFFFFFF, const string &separator = literal(" ")) {
+    std::vector<string> parts;
+    for (const T &value : values.items) {
+        if (!parts.empty()) parts.push_back(separator);
+        if constexpr (std::floating_point<T>)
+            parts.push_back(digits > 16 ? string(value) : DoubleToString(value, static_cast<int>(digits)));
+        else
+            parts.push_back(string(value));
+    }
+    runtime::log(runtime::join(parts));
 }
 
 // What the chart would show; kept, not logged.

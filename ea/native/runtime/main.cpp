@@ -2,6 +2,7 @@
 #include <csignal>
 #include <cstdio>
 #include <cstdlib>
+#include <exception>
 
 #include "event.hpp"
 #include "market.hpp"
@@ -28,5 +29,10 @@ extern "C" const char *__ubsan_default_options() { return "exitcode=3:print_stac
 int main() {
     for (const int trap : {SIGILL, SIGFPE, SIGTRAP}) std::signal(trap, on_trap);
     for (const int stop : {SIGTERM, SIGINT}) std::signal(stop, on_stop);
-    return runtime::run();
+    try {
+        return runtime::run();
+    } catch (const std::exception &error) {
+        // The market said something that makes no sense.
+        runtime::critical(error.what());
+    }
 }

@@ -23,6 +23,8 @@ fn the_language_is_that_of_mql5() {
         "report given 2 false",
         "array 5 15 0 9 y 2 0",
         "copied 4 1120 -1",
+        "1 1 2 0",
+        "1.50|2.25",
         "bytes 4 97 0 aé",
         "date 2026.11.24 21:30:15 2026.11.24 21:30 2026 11 2 true 1795555875 0 2100.01.01 00:00:00",
         "struct square 3 9 4",
