@@ -12,6 +12,9 @@ use super::{SignalRow, claim, corrupt, operate};
 use crate::confirmation::{Confirmation, Part};
 use crate::life::{self, Effect, Known, Report, Status};
 
+/// MT5's return codes of what was done: placed, done, done in part, nothing to change.
+const DONE: [i32; 4] = [10_008, 10_009, 10_010, 10_025];
+
 /// What a report did.
 #[derive(Debug)]
 pub(crate) struct Outcome {
@@ -298,7 +301,8 @@ async fn open(
              action = coalesce(trades.action, excluded.action),
              open_price = coalesce(trades.open_price, excluded.open_price),
              volume = greatest(coalesce($13, trades.volume), trades.closed_volume),
-             status = case when trades.status = 'closed' and $13 > trades.closed_volume then 'open' else trades.status end,
+             status = case when trades.status in ('closed', 'cancelled') and $13 > trades.closed_volume then 'open'
+                           else trades.status end,
              closed_at = case when $13 > trades.closed_volume then null else trades.closed_at end",
         account,
         ticket,
@@ -338,6 +342,10 @@ async fn close(
     now: OffsetDateTime,
 ) -> Result<(), sqlx::Error> {
     let Some(ticket) = part.ticket.filter(|ticket| *ticket > 0) else { return Ok(()) };
+    // A closing or deletion that the broker refused ended nothing.
+    if part.deal.is_none() && part.retcode.is_some_and(|code| !DONE.contains(&code)) {
+        return Ok(());
+    }
     if !count_deal(db, account, ticket, part, true, now).await? {
         return Ok(());
     }

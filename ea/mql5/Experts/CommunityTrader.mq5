@@ -124,6 +124,7 @@ bool Begin(const bool netting)
    if(!g_journal.Open(login))
       return(false);
    g_platform.Init(InpUrl,InpKey,InpTimeoutMs);
+   g_reports.Init(InpUrl,InpKey,InpTimeoutMs);
    g_figures.Init(InpUrl,InpKey,InpTimeoutMs);
    g_history.Start(g_journal.ExaminedUntil());
    g_account.Start();

@@ -250,6 +250,9 @@ void ResolveUnknown(void)
   {
    if(GetTickCount64()<g_resolve_at || !g_platform.IsReady())
       return;
+   // Once it was answered, polls don't wait for it.
+   if(g_resolved)
+      g_resolve_at=GetTickCount64()+(ulong)InpUnresolvedSeconds*1000;
    string      path="/api/signals/unresolved";
    CJsonReader json;
    int         status=g_platform.Send("GET",path+"?protocol=2&terminal="+g_journal.Terminal(),"");

@@ -151,7 +151,8 @@ public:
   };
 
 CPlatform g_platform;
-// The account's figures go their own way: while they are not taken, signals are all the same.
+// Reports and figures go their own ways: while they are not taken, signals are all the same.
+CPlatform g_reports;
 CPlatform g_figures;
 #endif
 //+------------------------------------------------------------------+

@@ -152,22 +152,22 @@ void Send(const Report &report)
 void DeliverReports(void)
   {
    string path="/api/trades/confirm";
-   for(int i=0; i<REPORTS_A_TURN && g_journal.Waiting()>0 && g_platform.IsReady(); i++)
+   for(int i=0; i<REPORTS_A_TURN && g_journal.Waiting()>0 && g_reports.IsReady(); i++)
      {
-      int status=g_platform.Send("POST",path,g_journal.FirstReport());
+      int status=g_reports.Send("POST",path,g_journal.FirstReport());
       if(status==0)
          return;
       // Only the platform's own word ends a report: a web server in between may answer anything.
       CJsonReader json;
       bool        taken=status>=200 && status<=299;
-      if(!json.Parse(g_platform.Answer()) || (taken ? json.Text(0,"status")!="ok" : !json.Has(0,"code")))
+      if(!json.Parse(g_reports.Answer()) || (taken ? json.Text(0,"status")!="ok" : !json.Has(0,"code")))
         {
-         g_platform.NotUnderstood(path,status);
+         g_reports.NotUnderstood(path,status);
          return;
         }
-      g_platform.Understood();
+      g_reports.Understood();
       if(!taken)
-         Alert("The platform refuses a report for good (",status,"): ",StringSubstr(g_platform.Answer(),0,EXCERPT_MAX),
+         Alert("The platform refuses a report for good (",status,"): ",StringSubstr(g_reports.Answer(),0,EXCERPT_MAX),
                " It was: ",StringSubstr(g_journal.FirstReport(),0,EXCERPT_MAX));
       g_journal.Answered(g_journal.FirstNumber());
      }

@@ -17,7 +17,7 @@ fn lots(text: &str) -> Decimal {
 #[tokio::test]
 async fn market_orders_are_executed_and_confirmed_with_the_brokers_figures() {
     let whole = Whole::start(&[]).await;
-    let desk = Desk::open();
+    let desk = Desk::open().await;
     let ea = desk.trade(&whole);
     let body = json!({"symbol": "EURUSD", "action": "BUY", "volume": 0.3, "sl": 1.05, "tp": 1.2, "comment": "f\u{fc}r \"alle\""});
     let bought = whole.executed(body).await;
@@ -42,7 +42,7 @@ async fn market_orders_are_executed_and_confirmed_with_the_brokers_figures() {
 #[tokio::test]
 async fn resting_orders_are_placed_and_their_fills_told() {
     let whole = Whole::start(&[]).await;
-    let desk = Desk::open();
+    let desk = Desk::open().await;
     let ea = desk.trade(&whole);
     let at = Desk::now() + time::Duration::hours(5);
     let expiry = at.replace_nanosecond(0).unwrap().format(&time::format_description::well_known::Rfc3339).unwrap();
@@ -77,7 +77,7 @@ async fn resting_orders_are_placed_and_their_fills_told() {
 #[tokio::test]
 async fn closings_close_what_they_name_and_nothing_else() {
     let whole = Whole::start(&[]).await;
-    let desk = Desk::open();
+    let desk = Desk::open().await;
     let foreign = stack::market::TradeRequest {
         symbol: "EURUSD".to_owned(),
         volume: lots("0.7"),
@@ -119,7 +119,7 @@ async fn closings_close_what_they_name_and_nothing_else() {
 #[tokio::test]
 async fn closing_everything_leaves_nothing_of_ours() {
     let whole = Whole::start(&[]).await;
-    let desk = Desk::open();
+    let desk = Desk::open().await;
     let ea = desk.trade(&whole);
     for symbol in ["EURUSD", "GBPUSD", "USDJPY"] {
         whole.executed(json!({"symbol": symbol, "action": "BUY", "volume": 0.1})).await;
@@ -145,7 +145,7 @@ async fn closing_everything_leaves_nothing_of_ours() {
 #[tokio::test]
 async fn a_modification_changes_what_it_names_and_leaves_the_rest() {
     let whole = Whole::start(&[]).await;
-    let desk = Desk::open();
+    let desk = Desk::open().await;
     let ea = desk.trade(&whole);
     whole.executed(json!({"symbol": "EURUSD", "action": "BUY", "volume": 0.1, "sl": 1.05, "tp": 1.2})).await;
     let resting = json!({"symbol": "EURUSD", "action": "BUY", "order_type": "limit", "entry": 1.08, "volume": 0.1,
@@ -171,7 +171,7 @@ async fn a_modification_changes_what_it_names_and_leaves_the_rest() {
 #[tokio::test]
 async fn risk_is_turned_into_lots() {
     let whole = Whole::start(&[]).await;
-    let desk = Desk::open();
+    let desk = Desk::open().await;
     desk.price("EURUSD", "1.09988");
     let ea = desk.trade(&whole);
     // 1 % of 10,000 is 100; the stop is 100 points of 1 USD per lot away, that is 100 USD per lot.
@@ -193,7 +193,7 @@ async fn risk_is_turned_into_lots() {
 #[tokio::test]
 async fn what_cannot_be_is_refused_with_the_numbers_and_never_sent() {
     let whole = Whole::start(&[]).await;
-    let desk = Desk::open();
+    let desk = Desk::open().await;
     desk.price("EURUSD", "1.10000");
     let inputs = [("InpSymbolsAllowed", "EURUSD,GBPUSD,NOTHERE"), ("InpPositionsMax", "2"), ("InpVolumeMax", "0.5")];
     let ea = desk.start(&whole.platform.url, whole.sandbox.keys.terminal(), &inputs);
@@ -235,7 +235,7 @@ async fn symbols_have_other_names_at_the_broker() {
     let whole = Whole::start(&[]).await;
     let symbols = ["EURUSD.r", "GOLD"].map(stack::market::SymbolSpec::named).to_vec();
     let config = stack::market::MarketConfig { symbols, ..Default::default() };
-    let desk = Desk::with(config, super::desk::program());
+    let desk = Desk::with(config, super::desk::program().await);
     let inputs = [("InpSymbolSuffix", ".r"), ("InpSymbolMap", "XAUUSD=GOLD")];
     let ea = desk.start(&whole.platform.url, whole.sandbox.keys.terminal(), &inputs);
     whole.executed(json!({"symbol": "EURUSD", "action": "BUY", "volume": 0.1})).await;
@@ -254,7 +254,7 @@ async fn symbols_have_other_names_at_the_broker() {
 #[tokio::test]
 async fn a_ping_is_answered_without_a_trade() {
     let whole = Whole::start(&[]).await;
-    let desk = Desk::open();
+    let desk = Desk::open().await;
     let ea = desk.trade(&whole);
     whole.executed(json!({"action": "PING"})).await;
     assert_eq!((desk.fills().len(), whole.trades().await.len()), (0, 0));
@@ -266,7 +266,7 @@ async fn a_ping_is_answered_without_a_trade() {
 #[tokio::test]
 async fn a_partial_fill_is_told_as_what_it_is() {
     let whole = Whole::start(&[]).await;
-    let desk = Desk::open();
+    let desk = Desk::open().await;
     desk.call(Request::SetMaxFill { volume: Some(lots("0.2")) });
     let ea = desk.trade(&whole);
     whole.executed(json!({"symbol": "EURUSD", "action": "BUY", "volume": 0.5})).await;

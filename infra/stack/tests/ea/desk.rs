@@ -19,10 +19,12 @@ use tokio_util::sync::CancellationToken;
 use crate::support::{Whole, eventually};
 
 /// The Expert Advisor's program with the sanitizers, compiled where its source has changed.
-pub(super) fn program() -> PathBuf {
+pub(super) async fn program() -> PathBuf {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2).unwrap();
     let out = Path::new(env!("CARGO_TARGET_TMPDIR")).join("ea/CommunityTrader");
-    compiled(&root.join("ea/mql5"), &out, true)
+    // Compiling takes a while, and the platform runs in this thread.
+    let compile = move || compiled(&root.join("ea/mql5"), &out, true);
+    tokio::task::spawn_blocking(compile).await.unwrap()
 }
 
 /// The program of the sources in this folder.
@@ -62,8 +64,8 @@ const QUICK: [(&str, &str); 5] = [
 ];
 
 impl Desk {
-    pub(super) fn open() -> Self {
-        Self::with(MarketConfig::default(), program())
+    pub(super) async fn open() -> Self {
+        Self::with(MarketConfig::default(), program().await)
     }
 
     pub(super) fn with(config: MarketConfig, program: PathBuf) -> Self {

@@ -104,7 +104,7 @@ impl Fight {
         let symbols =
             (0..SYMBOLS).map(|n| SymbolSpec::named(&format!("A{}{}USD", letter(n / 26), letter(n)))).collect();
         let config = MarketConfig { symbols, deposit: 10_000_000.into(), ..MarketConfig::default() };
-        let desk = Desk::with(config, program());
+        let desk = Desk::with(config, program().await);
         let mut fight =
             Self { sandbox, services, desk, ea: None, choices: Choices(seed), kills: BTreeMap::new(), in_mid_work: 0 };
         fight.start_ea();
@@ -223,7 +223,7 @@ async fn fight(signals: usize, seed: u64) {
     );
     assert!(fight.in_mid_work > 0, "no kill found work under way: this proves nothing");
     eventually("the last reports are taken", || async { (unfinished(&fight.desk) == 0).then_some(()) }).await;
-    fight.ea.take().unwrap().stopped().await;
+    fight.ea.take().unwrap().killed().await;
     fight.services.kill().await;
     drop(fight.desk);
     fight.sandbox.remove().await.unwrap();

@@ -173,7 +173,7 @@ fn executed(count: usize) -> Vec<String> {
 #[tokio::test]
 async fn a_kill_while_sending_doubles_nothing_and_loses_nothing() {
     for journal in [Journal::Whole, Journal::Torn] {
-        let ending = killed_while_sending(program(), journal).await;
+        let ending = killed_while_sending(program().await, journal).await;
         assert_eq!(ending, Ending { fills: 2, states: executed(2), not_sent: 1 }, "{journal:?}");
     }
 }
@@ -183,7 +183,7 @@ async fn a_kill_while_sending_doubles_nothing_and_loses_nothing() {
 #[tokio::test]
 async fn a_lost_journal_proves_nothing() {
     for journal in [Journal::Lost, Journal::Damaged, Journal::MachineDown] {
-        let ending = killed_while_sending(program(), journal).await;
+        let ending = killed_while_sending(program().await, journal).await;
         let states = vec!["executed".to_owned(), "failed".to_owned()];
         assert_eq!(ending, Ending { fills: 1, states, not_sent: 0 }, "{journal:?}");
     }
@@ -192,14 +192,14 @@ async fn a_lost_journal_proves_nothing() {
 /// Goal: orders are recognised by their magic number, whatever the broker does to comments.
 #[tokio::test]
 async fn a_dropped_comment_hides_nothing() {
-    let ending = answer_lost_and_comment_dropped(program()).await;
+    let ending = answer_lost_and_comment_dropped(program().await).await;
     assert_eq!(ending, Ending { fills: 1, states: executed(1), not_sent: 0 });
 }
 
 /// Goal: what arrives after its life is not sent.
 #[tokio::test]
 async fn a_late_arrival_is_not_sent() {
-    let ending = late_arrival(program()).await;
+    let ending = late_arrival(program().await).await;
     assert_eq!((ending.fills, ending.states), (0, vec!["expired".to_owned()]));
 }
 
@@ -207,7 +207,7 @@ async fn a_late_arrival_is_not_sent() {
 #[tokio::test]
 async fn a_broken_connection_to_the_broker_leaves_the_outcome_unknown() {
     let whole = Whole::start(&[]).await;
-    let desk = Desk::open();
+    let desk = Desk::open().await;
     let ea = desk.trade(&whole);
     ea.says("Started").await;
     desk.call(Request::DropNext { count: 1, executed: true });
@@ -228,7 +228,7 @@ async fn a_broken_connection_to_the_broker_leaves_the_outcome_unknown() {
 #[tokio::test]
 async fn a_late_history_is_waited_for() {
     let whole = Whole::start(&[]).await;
-    let desk = Desk::open();
+    let desk = Desk::open().await;
     let ea = desk.trade(&whole);
     ea.says("Started").await;
     desk.call(Request::SetHistoryDelay { ms: 4_000 });
@@ -254,7 +254,7 @@ async fn a_late_history_is_waited_for() {
 #[tokio::test]
 async fn an_unknown_modification_is_judged_by_its_stops() {
     let whole = Whole::start(&[]).await;
-    let desk = Desk::open();
+    let desk = Desk::open().await;
     let ea = desk.trade(&whole);
     whole.executed(buy("EURUSD")).await;
     for (done, state) in [(true, "executed"), (false, "failed")] {

@@ -23,7 +23,7 @@ impl Whole {
 #[tokio::test]
 async fn closings_without_a_signal_are_told_with_their_profit() {
     let whole = Whole::start(&[]).await;
-    let desk = Desk::open();
+    let desk = Desk::open().await;
     desk.price("EURUSD", "1.10000");
     let ea = desk.trade(&whole);
     let order = |stops: Value| {
@@ -68,7 +68,7 @@ async fn closings_without_a_signal_are_told_with_their_profit() {
 #[tokio::test]
 async fn the_accounts_figures_are_the_markets() {
     let whole = Whole::start(&[]).await;
-    let desk = Desk::open();
+    let desk = Desk::open().await;
     let ea = desk.trade(&whole);
     whole.executed(json!({"symbol": "EURUSD", "action": "BUY", "volume": 0.1})).await;
     desk.call(Request::Deposit { amount: "2500.50".parse().unwrap() });

@@ -14,7 +14,7 @@ fn buy() -> Value {
 #[tokio::test]
 async fn refusals_for_the_price_are_tried_again() {
     let whole = Whole::start(&[]).await;
-    let desk = Desk::open();
+    let desk = Desk::open().await;
     let ea = desk.trade(&whole);
     for (round, code) in [retcode::REQUOTE, retcode::PRICE_CHANGED, retcode::PRICE_OFF, 10024].into_iter().enumerate() {
         desk.fail(2, code, false);
@@ -33,7 +33,7 @@ async fn refusals_for_the_price_are_tried_again() {
 #[tokio::test]
 async fn other_refusals_are_final_and_named() {
     let whole = Whole::start(&[]).await;
-    let desk = Desk::open();
+    let desk = Desk::open().await;
     let ea = desk.trade(&whole);
     let known = [10004, 10008, 10009, 10010, 10011, 10012, 10020, 10021, 10024, 10025, 10028, 10031];
     let documented = (10004..=10046).filter(|code| ![10005, 10037].contains(code) && !known.contains(code));
@@ -53,7 +53,7 @@ async fn other_refusals_are_final_and_named() {
 #[tokio::test]
 async fn unknown_answers_are_looked_up_and_found() {
     let whole = Whole::start(&[]).await;
-    let desk = Desk::open();
+    let desk = Desk::open().await;
     let ea = desk.trade(&whole);
     let unknown = [0, retcode::PLACED, retcode::ERROR, retcode::TIMEOUT, retcode::LOCKED, retcode::CONNECTION];
     for (round, code) in unknown.into_iter().enumerate() {
@@ -71,7 +71,7 @@ async fn unknown_answers_are_looked_up_and_found() {
 #[tokio::test]
 async fn unknown_answers_without_an_order_end_as_not_found() {
     let whole = Whole::start(&[]).await;
-    let desk = Desk::open();
+    let desk = Desk::open().await;
     let ea = desk.trade(&whole);
     desk.fail(1, retcode::TIMEOUT, false);
     let lost = whole.signal(buy()).await;
@@ -92,7 +92,7 @@ async fn unknown_answers_without_an_order_end_as_not_found() {
 #[tokio::test]
 async fn lost_answers_to_closings_are_found_in_the_deals() {
     let whole = Whole::start(&[]).await;
-    let desk = Desk::open();
+    let desk = Desk::open().await;
     let ea = desk.trade(&whole);
     for _ in 0..3 {
         whole.executed(buy()).await;

@@ -13,9 +13,9 @@ use axum::http::StatusCode;
 async fn a_netting_account_is_refused() {
     let whole = Whole::start(&[]).await;
     let gateway = Gateway::open(&whole.platform.url).await;
-    let desk = Desk::with(MarketConfig { hedging: false, ..MarketConfig::default() }, program());
+    let desk = Desk::with(MarketConfig { hedging: false, ..MarketConfig::default() }, program().await);
     let mut ea = desk.start(&gateway.url, whole.sandbox.keys.terminal(), &[]);
-    assert_eq!(ea.ended().await, Some(1));
+    assert_eq!(ea.ended().await, Some(0));
     assert!(ea.log().contains("this is a netting account"), "{}", ea.log());
     assert_eq!(gateway.seen("/api"), 0);
     desk.closed(whole).await;
@@ -24,7 +24,7 @@ async fn a_netting_account_is_refused() {
 /// Goal: inputs that make no sense are refused at start, by name.
 #[tokio::test]
 async fn inputs_that_make_no_sense_are_refused() {
-    let desk = Desk::open();
+    let desk = Desk::open().await;
     let cases = [
         ("http://127.0.0.1:9", ("InpWaitMs", "99999"), "InpWaitMs"),
         ("http://127.0.0.1:9", ("InpVolumeMax", "0"), "InpVolumeMax"),
@@ -42,11 +42,11 @@ async fn inputs_that_make_no_sense_are_refused() {
 #[tokio::test]
 async fn a_second_one_on_the_account_does_not_start() {
     let whole = Whole::start(&[]).await;
-    let desk = Desk::open();
+    let desk = Desk::open().await;
     let first = desk.trade(&whole);
     first.says("Started").await;
     let mut second = desk.trade(&whole);
-    assert_eq!(second.ended().await, Some(1));
+    assert_eq!(second.ended().await, Some(0));
     second.says("it runs on another chart of this account already").await;
     whole.executed(json!({"symbol": "EURUSD", "action": "BUY", "volume": 0.1})).await;
     first.stopped().await;
@@ -57,7 +57,7 @@ async fn a_second_one_on_the_account_does_not_start() {
 #[tokio::test]
 async fn what_a_person_must_mend_is_told_in_plain_words() {
     let whole = Whole::start(&[]).await;
-    let desk = Desk::open();
+    let desk = Desk::open().await;
     let other = desk.start("http://127.0.0.1:1", "mt5c_wrong_0123456789012345678901234567890123456789", &[]);
     other.says("No connection to http://127.0.0.1:1").await;
     other.stopped().await;
@@ -80,7 +80,7 @@ async fn unknown_outcomes_come_before_new_signals() {
     let whole = Whole::start(&[]).await;
     let gateway = Gateway::open(&whole.platform.url).await;
     gateway.set("/unresolved", Mood::Answers(StatusCode::SERVICE_UNAVAILABLE, "not now"));
-    let desk = Desk::open();
+    let desk = Desk::open().await;
     let signal = whole.signal(json!({"symbol": "EURUSD", "action": "BUY", "volume": 0.1})).await;
     let ea = desk.start(&gateway.url, whole.sandbox.keys.terminal(), &[]);
     eventually("it asks again and again", || async { (gateway.seen("/unresolved") > 3).then_some(()) }).await;
@@ -97,7 +97,7 @@ async fn unknown_outcomes_come_before_new_signals() {
 #[tokio::test]
 async fn without_permission_nothing_is_claimed_and_everybody_is_told() {
     let whole = Whole::start(&[]).await;
-    let desk = Desk::open();
+    let desk = Desk::open().await;
     let ea = desk.trade(&whole);
     whole.executed(json!({"symbol": "GBPUSD", "action": "BUY", "volume": 0.1})).await;
     desk.call(Request::SetTradeAllowed { allowed: false });
@@ -132,7 +132,7 @@ async fn without_permission_nothing_is_claimed_and_everybody_is_told() {
 #[tokio::test]
 async fn it_waits_for_the_connection_and_begins_by_itself() {
     let whole = Whole::start(&[]).await;
-    let desk = Desk::open();
+    let desk = Desk::open().await;
     desk.call(Request::SetConnected { connected: false });
     let ea = desk.trade(&whole);
     ea.says("Waiting for the connection to the broker").await;

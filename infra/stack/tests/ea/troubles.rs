@@ -20,7 +20,7 @@ fn buy(symbol: &str) -> Value {
 async fn rubbish_and_errors_do_no_harm() {
     let whole = Whole::start(&[]).await;
     let gateway = Gateway::open(&whole.platform.url).await;
-    let desk = Desk::open();
+    let desk = Desk::open().await;
     let ea = desk.start(&gateway.url, whole.sandbox.keys.terminal(), &[]);
     ea.says("Started").await;
     let rubbish = [
@@ -63,7 +63,7 @@ async fn rubbish_and_errors_do_no_harm() {
 async fn an_answer_that_was_long_under_way_is_not_traded() {
     let whole = Whole::start(&[]).await;
     let gateway = Gateway::open(&whole.platform.url).await;
-    let desk = Desk::open();
+    let desk = Desk::open().await;
     let ea = desk.start(&gateway.url, whole.sandbox.keys.terminal(), &[("InpTimeoutMs", "10000")]);
     ea.says("Started").await;
     gateway.set("/pending", Mood::Delays(Duration::from_millis(2_500)));
@@ -82,7 +82,7 @@ async fn an_answer_that_was_long_under_way_is_not_traded() {
 async fn reports_are_delivered_until_they_are_taken_and_count_once() {
     let whole = Whole::start(&[]).await;
     let gateway = Gateway::open(&whole.platform.url).await;
-    let desk = Desk::open();
+    let desk = Desk::open().await;
     let ea = desk.start(&gateway.url, whole.sandbox.keys.terminal(), &[]);
     gateway.set("/confirm", Mood::Loses);
     let first = whole.signal(buy("EURUSD")).await;
@@ -103,7 +103,7 @@ async fn reports_are_delivered_until_they_are_taken_and_count_once() {
 #[tokio::test]
 async fn a_weekend_without_ticks_silences_nothing() {
     let whole = Whole::start(&[]).await;
-    let desk = Desk::open();
+    let desk = Desk::open().await;
     desk.call(Request::SetOpen { open: false });
     let ea = desk.trade(&whole);
     let mut ages = Vec::new();
@@ -129,7 +129,7 @@ async fn a_weekend_without_ticks_silences_nothing() {
 #[tokio::test]
 async fn its_resting_orders_end_where_openings_are_forbidden() {
     let whole = Whole::start(&[]).await;
-    let desk = Desk::open();
+    let desk = Desk::open().await;
     let resting = stack::market::TradeRequest {
         action: stack::market::TradeAction::Pending,
         order_type: stack::market::OrderType::BuyLimit,

@@ -92,7 +92,7 @@ async fn play(exchange: &Exchange, native: bool) {
         .with_state(Arc::clone(&platform));
     let stop = CancellationToken::new();
     tokio::spawn(axum::serve(listener, router).with_graceful_shutdown(stop.clone().cancelled_owned()).into_future());
-    let desk = Desk::with(MarketConfig::default(), program());
+    let desk = Desk::with(MarketConfig::default(), program().await);
     for request in &exchange.market {
         desk.call(request.clone());
     }

@@ -235,3 +235,26 @@ async fn two_accounts_may_have_the_same_numbers() {
     assert_eq!(whole.lives().await, json!([[100, "open", 0.1, 0, 0], [100, "open", 0.5, 0, 0]]));
     whole.finish().await;
 }
+
+/// Goal: a deletion that the broker refused ends nothing, and an order that was believed deleted and is filled after all is
+/// an open position: a report with a ticket is never refused.
+#[tokio::test]
+async fn a_resting_order_ends_only_where_the_broker_says_so() {
+    let whole = Whole::start(&[]).await;
+    let limit = json!({"symbol": "EURUSD", "action": "BUY", "order_type": "limit", "entry": 1.05, "volume": 0.1});
+    whole.stored(limit).await;
+    let placed = whole.poll("T").await.remove(0);
+    let resting = json!({"status": "placed", "ticket": 300, "order": 300, "volume": 0.1, "price": 1.05});
+    whole.confirm(of(&placed, &resting)).await;
+    for (code, status) in [(10018, "placed"), (10009, "cancelled")] {
+        whole.stored(json!({"action": "CLOSE_ALL"})).await;
+        let close = whole.poll("T").await.remove(0);
+        let part = json!({"ticket": 300, "volume": 0, "retcode": code, "message": "as the broker said"});
+        whole.confirm(of(&close, &json!({"retcode": code, "results": [part]}))).await;
+        assert_eq!(whole.trades().await[0]["status"], status);
+    }
+    let fill = json!({"id": placed["id"], "ticket": 300, "order": 300, "deal": 301, "volume": 0.1, "price": 1.05});
+    whole.confirm(fill).await;
+    assert_eq!(whole.lives().await, json!([[300, "open", 0.1, 0, 0]]));
+    whole.finish().await;
+}
