@@ -103,7 +103,7 @@ impl Settings {
         let ea = errors.take(folder("EA_DIR", "/opt/mt5-bridge/ea"));
         let installer = errors.take(installer());
         let folder = errors.take(text("MT5_FOLDER", "MetaTrader 5", plain));
-        let expert = errors.take(text("MT5_EXPERT", "CommunityBridge", name));
+        let expert = errors.take(text("MT5_EXPERT", "CommunityTrader", name));
         let symbol = errors.take(text("MT5_SYMBOL", "EURUSD", plain));
         let period = errors.take(text("MT5_PERIOD", "M1", period));
         let inputs = errors.take(inputs());
@@ -281,7 +281,7 @@ mod tests {
     /// Goal: names that MetaEditor or an .ini would misread are refused.
     #[test]
     fn names_symbols_periods_and_screens_are_checked() {
-        assert!(name("CommunityBridge") && !name("Community Bridge") && !name(""));
+        assert!(name("CommunityTrader") && !name("Community Bridge") && !name(""));
         assert!(plain("XAUUSD.m#") && plain("MetaTrader 5") && !plain("a\nb") && !plain("..\\x"));
         assert!(period("M1") && period("Daily") && !period("M7") && !period(""));
         assert!(screen("1280x800") && !screen("1280") && !screen("10x10") && !screen("1280x800x24"));

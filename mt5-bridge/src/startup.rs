@@ -89,7 +89,7 @@ mod tests {
 
     fn chart(login: Option<Login>, inputs: &[(&str, &str)]) -> Chart {
         let inputs = inputs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-        let (expert, symbol) = ("CommunityBridge".to_owned(), "EURUSD.m".to_owned());
+        let (expert, symbol) = ("CommunityTrader".to_owned(), "EURUSD.m".to_owned());
         Chart { expert, symbol, period: "M1".to_owned(), inputs, login }
     }
 
@@ -101,8 +101,8 @@ mod tests {
         for line in [
             "[Common]\r\nLogin=123\r\nPassword=\" a;b=c\"\"\r\nServer=Demo-Server\r\n",
             "AllowLiveTrading=1\r\n",
-            "[StartUp]\r\nExpert=CommunityBridge\r\nSymbol=EURUSD.m\r\nPeriod=M1\r\n",
-            "ExpertParameters=CommunityBridge.set\r\n",
+            "[StartUp]\r\nExpert=CommunityTrader\r\nSymbol=EURUSD.m\r\nPeriod=M1\r\n",
+            "ExpertParameters=CommunityTrader.set\r\n",
         ] {
             assert!(text.contains(line), "{line:?} in {text}");
         }
@@ -133,7 +133,7 @@ mod tests {
     /// Goal: only a log that says that there were no errors counts as compiled.
     #[test]
     fn a_compiler_is_judged_by_its_log() {
-        let good = "CommunityBridge.mq5 : information: compiling\r\nResult: 0 errors, 1 warnings, 512 ms elapsed\r\n";
+        let good = "CommunityTrader.mq5 : information: compiling\r\nResult: 0 errors, 1 warnings, 512 ms elapsed\r\n";
         assert_eq!(compiled(good), Ok(()));
         let bad = "X.mq5(3,4) : error 149: 'x' - unexpected token\r\nResult: 10 errors, 0 warnings\r\n";
         let said = compiled(bad).unwrap_err();
