@@ -113,7 +113,7 @@ impl Fight {
 
     fn start_ea(&mut self) {
         let url = format!("http://{}", self.services.address);
-        let inputs = [("InpGraceSeconds", "3"), ("InpTimeoutMs", "1500")];
+        let inputs = [("InpGraceSeconds", "3"), ("InpTimeoutMs", "1500"), ("InpPositionsMax", "10000")];
         self.ea = Some(self.desk.start(&url, self.sandbox.keys.terminal(), &inputs));
     }
 

@@ -38,7 +38,11 @@ fn copy_tree(from: &Path, to: &Path) {
 #[tokio::test]
 #[ignore = "long: compiles a mutant"]
 async fn without_the_journal_line_an_order_is_doubled() {
-    let change = ("Include/Community/Journal.mqh", "if(!Write(\"sending \"+IntegerToString(id)))", "if(id<0)");
+    let change = (
+        "Include/Community/Journal.mqh",
+        "if(!Write(\"sending \"+IntegerToString(id)+\" \"+IntegerToString(orders)))",
+        "if(id<0)",
+    );
     let ending = memory::killed_while_sending(mutant("no-journal", &[change]), Journal::Whole).await;
     assert_eq!(ending.fills, 3, "{ending:?}");
 }
