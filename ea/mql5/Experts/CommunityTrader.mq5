@@ -50,7 +50,7 @@ input int      InpGraceSeconds=30;          // How long to look before an order 
 #include <Community\Poll.mqh>
 
 // How long one timer event may go on while there is something to do; others wait for it.
-#define TURN_MS 2000
+#define TURN_MS 5000
 
 // The account is known, and the journal is open.
 bool  g_begun=false;
