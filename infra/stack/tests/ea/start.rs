@@ -113,14 +113,14 @@ async fn without_permission_nothing_is_claimed_and_everybody_is_told() {
         }
     };
     eventually("the platform is told", || told("trade_allowed", false)).await;
-    assert_eq!(whole.operator.signal(&signal).await.unwrap().unwrap()["state"], "pending");
+    whole.state(&signal, "pending").await;
     desk.call(Request::SetTradeAllowed { allowed: true });
     whole.state(&signal, "executed").await;
     desk.call(Request::SetConnected { connected: false });
     ea.says("No connection to the broker").await;
     let later = whole.signal(json!({"symbol": "USDJPY", "action": "BUY", "volume": 0.1})).await;
     eventually("the platform is told", || told("connected", false)).await;
-    assert_eq!(whole.operator.signal(&later).await.unwrap().unwrap()["state"], "pending");
+    whole.state(&later, "pending").await;
     desk.call(Request::SetConnected { connected: true });
     whole.state(&later, "executed").await;
     assert_eq!(desk.fills().len(), 3);
