@@ -56,6 +56,11 @@ async fn by_comment_a_filled_order_is_not_found() {
         ("Include/Community/LookUp.mqh", "HistoryDealGetInteger(deal,DEAL_MAGIC)!=magic || ", by_comment),
         ("Include/Community/LookUp.mqh", "return(FindPosition(magic,report) || ", "return("),
         (
+            "Include/Community/History.mqh",
+            "return(HistoryDealGetInteger(deal,DEAL_MAGIC));",
+            "return(StringToInteger(HistoryDealGetString(deal,DEAL_COMMENT)));",
+        ),
+        (
             "Include/Community/Opening.mqh",
             "request.comment=StringSubstr(signal.comment,0,COMMENT_MAX);",
             "request.comment=IntegerToString(signal.magic);",
