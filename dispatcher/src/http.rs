@@ -7,6 +7,7 @@ mod terminal;
 
 use common::auth::Scope;
 use common::domain::AccountName;
+use common::error::FieldError;
 use common::http::Caller;
 use time::OffsetDateTime;
 use utoipa_axum::router::OpenApiRouter;
@@ -37,6 +38,12 @@ pub(crate) fn routes(api: Api) -> OpenApiRouter {
 /// The account that a terminal's key is bound to.
 fn terminal_account(caller: &Caller) -> Result<&AccountName, Error> {
     caller.allow(Scope::Terminal)?.account.as_ref().ok_or(Error::NoAccount)
+}
+
+/// What no name of a terminal may be.
+fn name_fault(field: &str, name: Option<&str>) -> Option<FieldError> {
+    let fits = |name: &str| name.len() <= 128 && !name.chars().any(char::is_control);
+    (!name.is_none_or(fits)).then(|| FieldError::new(field, "has at most 128 printable characters"))
 }
 
 /// A time as Prometheus has it.

@@ -32,6 +32,15 @@ pub struct Rules {
     pub default_volume: Volume,
     /// Life of openings and changes that name none.
     pub signal_ttl_seconds: i32,
+    /// The account at the broker; none: the first that a terminal names.
+    pub login: Option<i64>,
+}
+
+impl Rules {
+    /// Whether a terminal at this account of the broker may act on the signals; first-protocol terminals name none.
+    pub fn admits(&self, login: Option<i64>) -> bool {
+        self.login.is_none() || login.is_none() || self.login == login
+    }
 }
 
 /// Why a signal ends, for a machine and for a person.

@@ -44,6 +44,7 @@ pub(crate) struct SignalRow {
     pub(crate) message: Option<String>,
     pub(crate) attempt: i32,
     pub(crate) claimed_by: Option<String>,
+    pub(crate) claim_session: Option<String>,
     pub(crate) claim_protocol: Option<i16>,
     pub(crate) lease_expires_at: Option<OffsetDateTime>,
     pub(crate) expires_at: Option<OffsetDateTime>,

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use super::{seconds, terminal_account};
+use super::{name_fault, seconds, terminal_account};
 use crate::Dispatcher;
 use crate::error::Error;
 use crate::store::account;
@@ -69,9 +69,7 @@ impl Update {
             }
         }
         for (field, text) in [("session", &self.session), ("currency", &self.currency), ("terminal", &self.terminal)] {
-            if text.as_ref().is_some_and(|text| text.len() > 128 || text.chars().any(char::is_control)) {
-                faults.push(FieldError::new(field, "has at most 128 printable characters"));
-            }
+            faults.extend(name_fault(field, text.as_deref()));
         }
         faults
     }

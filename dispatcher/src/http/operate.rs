@@ -220,6 +220,8 @@ pub(crate) struct Risk {
     default_volume: Decimal,
     /// Life of openings and changes that name none, 1 to 86400.
     signal_ttl_seconds: i32,
+    /// The account at the broker whose terminals are handed the signals; null: the first that one names.
+    login: Option<i64>,
 }
 
 impl From<&life::Rules> for Risk {
@@ -228,6 +230,7 @@ impl From<&life::Rules> for Risk {
             volume_max: rules.volume_max.get(),
             default_volume: rules.default_volume.get(),
             signal_ttl_seconds: rules.signal_ttl_seconds,
+            login: rules.login,
         }
     }
 }
@@ -270,11 +273,20 @@ pub(crate) async fn set_risk(
     if !(1..=86_400).contains(&risk.signal_ttl_seconds) {
         return Err(FieldError::new("signal_ttl_seconds", "is from 1 to 86400").into());
     }
+    if risk.login.is_some_and(|login| login <= 0) {
+        return Err(FieldError::new("login", "is above zero").into());
+    }
     let mut transaction = dispatcher.pool.begin().await?;
     let Some((rules, _)) = account::lock(&mut transaction, &account).await? else {
         return Err(unknown_account(&account));
     };
-    let rules = life::Rules { volume_max, default_volume, signal_ttl_seconds: risk.signal_ttl_seconds, ..rules };
+    let rules = life::Rules {
+        mode: rules.mode,
+        volume_max,
+        default_volume,
+        signal_ttl_seconds: risk.signal_ttl_seconds,
+        login: risk.login,
+    };
     account::set_rules(&mut transaction, &account, &rules).await?;
     let details = json!({"account": account, "risk": Risk::from(&rules)});
     let (now, request_id) = (dispatcher.clock.now(), &*request_id);

@@ -11,15 +11,16 @@ use common::error::{FieldError, Problem};
 use common::http::{Caller, Json, Query, RequestId};
 use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
+use sqlx::PgConnection;
 use time::OffsetDateTime;
 use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
 
-use super::{seconds, terminal_account};
+use super::{name_fault, seconds, terminal_account};
 use crate::Dispatcher;
 use crate::confirmation::Confirmation;
 use crate::error::Error;
-use crate::life::{LEASE, PROTOCOL};
+use crate::life::{LEASE, PROTOCOL, Rules};
 use crate::store::claim::{self, Claimant, HandedOut, Unresolved};
 use crate::store::{account, report};
 use crate::wake::{Changed, Wakes};
@@ -72,6 +73,36 @@ pub(crate) struct Poll {
     protocol: Option<i16>,
     /// The installation's own id.
     terminal: Option<String>,
+    /// This run of it.
+    session: Option<String>,
+    /// The account at the broker that the terminal is logged in to.
+    login: Option<i64>,
+}
+
+/// Who asks for look-ups.
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct Asking {
+    /// The account at the broker that the terminal is logged in to.
+    login: Option<i64>,
+}
+
+/// Refuses a terminal that is logged in to another account than the signals are for; the first that says its account
+/// decides.
+async fn admit(db: &mut PgConnection, account: &str, rules: &Rules, login: Option<i64>) -> Result<(), Error> {
+    let Some(named) = login else { return Ok(()) };
+    match rules.login {
+        _ if named <= 0 => Err(FieldError::new("login", "is above zero").into()),
+        None => Ok(account::bind(db, account, named).await?),
+        Some(bound) if bound == named => Ok(()),
+        Some(bound) => {
+            let detail = format!(
+                "account {account} trades on login {bound}, and this terminal is logged in to {named}: log it in to {bound}, \
+                 give it the key of another account, or change login in /api/accounts/{account}/risk"
+            );
+            Err(Error::Conflict("another_login", detail))
+        }
+    }
 }
 
 /// A signal in a terminal's hands. Flat, for readers that know no nesting.
@@ -154,7 +185,7 @@ impl Claimed {
 /// Hands pending signals to the account's terminal, oldest first, each at most once per attempt.
 #[utoipa::path(get, path = "/api/signals/pending", tag = "terminal", params(Poll), responses(
     (status = 200, body = Vec<Claimed>), (status = 401, body = Problem), (status = 403, body = Problem),
-    (status = 422, body = Problem), (status = 503, body = Problem)))]
+    (status = 409, body = Problem), (status = 422, body = Problem), (status = 503, body = Problem)))]
 pub(crate) async fn pending(
     State(dispatcher): State<Arc<Dispatcher>>,
     caller: Caller,
@@ -166,18 +197,30 @@ pub(crate) async fn pending(
     if protocol >= PROTOCOL && poll.terminal.as_deref().unwrap_or_default().is_empty() {
         return Err(FieldError::new("terminal", "protocol 2 names its installation").into());
     }
+    let names = [("terminal", &poll.terminal), ("session", &poll.session)];
+    let faults: Vec<_> = names.iter().filter_map(|(field, name)| name_fault(field, name.as_deref())).collect();
+    if !faults.is_empty() {
+        return Err(Error::Invalid(faults));
+    }
     let wait = Duration::from_millis(poll.wait_ms.unwrap_or(0)).min(WAIT_MAX);
     let name = poll.terminal.as_deref().unwrap_or("");
     if dispatcher.polls.due(account, name, protocol) {
         let mut db = dispatcher.pool.acquire().await?;
         // A key's account is made with the key; where it is not there yet, neither is a signal.
-        if account::rules(&mut db, account).await?.is_some() {
+        if let Some(rules) = account::rules(&mut db, account).await? {
+            admit(&mut db, account, &rules, poll.login).await?;
             account::touch_terminal(&mut db, account, name, protocol, dispatcher.clock.now()).await?;
         }
     }
     metrics::gauge!("pipeline_terminal_last_poll_timestamp_seconds", "account" => account.to_owned())
         .set(seconds(dispatcher.clock.now()));
-    let claimant = Claimant { account, terminal: poll.terminal.as_deref(), protocol };
+    let claimant = Claimant {
+        account,
+        terminal: poll.terminal.as_deref(),
+        session: poll.session.as_deref(),
+        protocol,
+        login: poll.login,
+    };
     let started = Instant::now();
     let mut changes = dispatcher.wake.watch(account);
     let mut woken = Wakes::Changed;
@@ -248,6 +291,8 @@ pub(crate) struct LookUp {
     ticket: Option<i64>,
     /// The installation that took it: only this one may report `not_sent`.
     terminal: Option<String>,
+    /// The run of it that took it: one that does not know the claim never received it.
+    session: Option<String>,
     #[serde(with = "time::serde::rfc3339::option")]
     claimed_at: Option<OffsetDateTime>,
     /// How long ago the claim was.
@@ -255,16 +300,23 @@ pub(crate) struct LookUp {
 }
 
 /// Signals with an unknown outcome, which the terminal looks up before it asks for new ones.
-#[utoipa::path(get, path = "/api/signals/unresolved", tag = "terminal", responses(
+#[utoipa::path(get, path = "/api/signals/unresolved", tag = "terminal", params(Asking),
+    responses(
     (status = 200, body = Vec<LookUp>, headers(("x-account-mode" = String, description = "the account's mode"))),
-    (status = 401, body = Problem), (status = 403, body = Problem), (status = 503, body = Problem)))]
+    (status = 401, body = Problem), (status = 403, body = Problem), (status = 409, body = Problem),
+    (status = 422, body = Problem), (status = 503, body = Problem)))]
 pub(crate) async fn unresolved(
     State(dispatcher): State<Arc<Dispatcher>>,
     caller: Caller,
+    Query(asking): Query<Asking>,
 ) -> Result<impl IntoResponse, Error> {
     let account = terminal_account(&caller)?.as_str();
     let mut db = dispatcher.pool.acquire().await?;
-    let mode = account::rules(&mut db, account).await?.map_or("active", |rules| rules.mode.as_str());
+    let rules = account::rules(&mut db, account).await?;
+    if let Some(rules) = &rules {
+        admit(&mut db, account, rules, asking.login).await?;
+    }
+    let mode = rules.map_or("active", |rules| rules.mode.as_str());
     let now = dispatcher.clock.now();
     let look_up = |Unresolved { signal, magic_base }| LookUp {
         magic: claim::magic(magic_base, signal.id),
@@ -280,6 +332,7 @@ pub(crate) async fn unresolved(
         tp: plain(signal.tp),
         ticket: signal.ticket,
         terminal: signal.claimed_by,
+        session: signal.claim_session,
         claimed_at: signal.claimed_at,
         age_ms: signal.claimed_at.map(|claimed| milliseconds(now - claimed)),
     };

@@ -12,7 +12,7 @@ fn volume(text: &str) -> Volume {
 }
 
 fn rules(mode: Mode) -> Rules {
-    Rules { mode, volume_max: volume("10"), default_volume: volume("0.01"), signal_ttl_seconds: 60 }
+    Rules { mode, volume_max: volume("10"), default_volume: volume("0.01"), signal_ttl_seconds: 60, login: None }
 }
 
 fn signal(id: i64, action: Action, symbol: Option<&str>, state: SignalState) -> Open {

@@ -18,6 +18,7 @@ struct RulesRow {
     volume_max: rust_decimal::Decimal,
     default_volume: rust_decimal::Decimal,
     signal_ttl_seconds: i32,
+    login: Option<i64>,
 }
 
 impl RulesRow {
@@ -27,6 +28,7 @@ impl RulesRow {
             volume_max: Volume::try_from(self.volume_max).map_err(corrupt)?,
             default_volume: Volume::try_from(self.default_volume).map_err(corrupt)?,
             signal_ttl_seconds: self.signal_ttl_seconds,
+            login: self.login,
         })
     }
 }
@@ -35,7 +37,7 @@ impl RulesRow {
 pub(crate) async fn rules(db: &mut PgConnection, account: &str) -> Result<Option<Rules>, sqlx::Error> {
     let row = sqlx::query_as!(
         RulesRow,
-        "select mode, volume_max, default_volume, signal_ttl_seconds from accounts where account = $1",
+        "select mode, volume_max, default_volume, signal_ttl_seconds, login from accounts where account = $1",
         account
     );
     row.fetch_optional(db).await?.map(RulesRow::rules).transpose()
@@ -47,7 +49,8 @@ pub(crate) async fn rules_of(
     accounts: &[String],
 ) -> Result<HashMap<String, Rules>, sqlx::Error> {
     let rows = sqlx::query!(
-        "select account, mode, volume_max, default_volume, signal_ttl_seconds from accounts where account = any($1)",
+        "select account, mode, volume_max, default_volume, signal_ttl_seconds, login
+         from accounts where account = any($1)",
         accounts
     )
     .fetch_all(db)
@@ -59,6 +62,7 @@ pub(crate) async fn rules_of(
                 volume_max: row.volume_max,
                 default_volume: row.default_volume,
                 signal_ttl_seconds: row.signal_ttl_seconds,
+                login: row.login,
             };
             Ok((row.account, rules.rules()?))
         })
@@ -68,7 +72,7 @@ pub(crate) async fn rules_of(
 /// An account's rules and magic base, locked until the transaction ends: whoever judges order or mode comes here first.
 pub(crate) async fn lock(db: &mut PgConnection, account: &str) -> Result<Option<(Rules, i64)>, sqlx::Error> {
     let row = sqlx::query!(
-        "select mode, volume_max, default_volume, signal_ttl_seconds, magic_base
+        "select mode, volume_max, default_volume, signal_ttl_seconds, login, magic_base
          from accounts where account = $1 for update",
         account
     )
@@ -80,6 +84,7 @@ pub(crate) async fn lock(db: &mut PgConnection, account: &str) -> Result<Option<
             volume_max: row.volume_max,
             default_volume: row.default_volume,
             signal_ttl_seconds: row.signal_ttl_seconds,
+            login: row.login,
         };
         Ok((rules.rules()?, row.magic_base))
     })
@@ -89,15 +94,25 @@ pub(crate) async fn lock(db: &mut PgConnection, account: &str) -> Result<Option<
 /// Writes these rules; false for an unknown account.
 pub(crate) async fn set_rules(db: &mut PgConnection, account: &str, rules: &Rules) -> Result<bool, sqlx::Error> {
     let done = sqlx::query!(
-        "update accounts set volume_max = $2, default_volume = $3, signal_ttl_seconds = $4 where account = $1",
+        "update accounts set volume_max = $2, default_volume = $3, signal_ttl_seconds = $4, login = $5
+         where account = $1",
         account,
         rules.volume_max.get(),
         rules.default_volume.get(),
-        rules.signal_ttl_seconds
+        rules.signal_ttl_seconds,
+        rules.login
     )
     .execute(db)
     .await?;
     Ok(done.rows_affected() == 1)
+}
+
+/// Keeps the first account at the broker that an account's terminal names.
+pub(crate) async fn bind(db: &mut PgConnection, account: &str, login: i64) -> Result<(), sqlx::Error> {
+    sqlx::query!("update accounts set login = $2 where account = $1 and login is null", account, login)
+        .execute(db)
+        .await
+        .map(drop)
 }
 
 /// The mode of an account with its reason.

@@ -15,7 +15,11 @@ pub(crate) struct Claimant<'a> {
     pub(crate) account: &'a str,
     /// The installation's own id; first-protocol terminals have none.
     pub(crate) terminal: Option<&'a str>,
+    /// One run of it.
+    pub(crate) session: Option<&'a str>,
     pub(crate) protocol: i16,
+    /// The account at the broker that it is logged in to, where it says.
+    pub(crate) login: Option<i64>,
 }
 
 /// A signal as it is handed out.
@@ -86,6 +90,9 @@ async fn claim_locked(
     now: OffsetDateTime,
 ) -> Result<Vec<HandedOut>, sqlx::Error> {
     let Some((rules, magic_base)) = account::lock(db, claimant.account).await? else { return Ok(Vec::new()) };
+    if !rules.admits(claimant.login) {
+        return Ok(Vec::new());
+    }
     let choice = choice(db, claimant, &rules, limit, now).await?;
     for id in &choice.supersede {
         operate::end(db, *id, "cancelled", "superseded", "a closing of its symbol came after it", now).await?;
@@ -117,7 +124,7 @@ async fn mark(
         SignalRow,
         r#"with claimed as (
              update signals set state = 'processing', code = null, message = null, attempt = attempt + 1,
-                 claimed_by = $3, claim_protocol = $4, claimed_at = $5, lease_expires_at = $6
+                 claimed_by = $3, claim_protocol = $4, claimed_at = $5, lease_expires_at = $6, claim_session = $7
              where id = any($1) and account = $2 and state = 'pending' and (expires_at is null or expires_at > $5)
              returning *
          ), logged as (
@@ -128,7 +135,7 @@ async fn mark(
                 order_type as "order_type!", entry, volume, risk_percent, sl, tp, ticket, max_slippage_points,
                 order_expires_at, comment, metadata as "metadata!", principal as "principal!", idempotency_key,
                 request_id as "request_id!", state as "state!", code, message, attempt as "attempt!", claimed_by,
-                claim_protocol, lease_expires_at, expires_at, received_at as "received_at!",
+                claim_session, claim_protocol, lease_expires_at, expires_at, received_at as "received_at!",
                 stored_at as "stored_at!", claimed_at, finished_at
          from claimed order by id"#,
         ids,
@@ -136,7 +143,8 @@ async fn mark(
         claimant.terminal,
         claimant.protocol,
         now,
-        now + LEASE
+        now + LEASE,
+        claimant.session
     )
     .fetch_all(db)
     .await

@@ -171,6 +171,7 @@ pub async fn run(
     let terminal = Terminal {
         api: Api { client: config.client.clone(), url: config.url.clone(), key: config.key.clone() },
         id,
+        session: uuid::Uuid::new_v4().to_string(),
         market,
         events,
         stop,
@@ -207,6 +208,8 @@ pub async fn run(
 struct Terminal {
     config: Config,
     id: String,
+    /// This run of it.
+    session: String,
     market: SharedMarket,
     api: Api,
     events: Option<mpsc::UnboundedSender<Event>>,
@@ -252,6 +255,17 @@ impl Desk {
 }
 
 impl Terminal {
+    /// Who asks: this installation, this run of it, this account.
+    fn asker(&self) -> Vec<(&'static str, String)> {
+        let login = self.market().account().login.to_string();
+        vec![
+            ("protocol", "2".to_owned()),
+            ("terminal", self.id.clone()),
+            ("session", self.session.clone()),
+            ("login", login),
+        ]
+    }
+
     fn has(&self, fault: Fault) -> bool {
         self.config.faults.contains(&fault)
     }

@@ -15,7 +15,6 @@
 class CAccount
   {
 private:
-   string            m_session;
    long              m_seq;
    string            m_told;
    string            m_told_trades;
@@ -60,14 +59,13 @@ private:
       json.Flag("connected",IsConnected());
       json.Flag("trade_allowed",IsTradingPermitted());
       json.Text("terminal",g_journal.Terminal());
-      json.Text("session",m_session);
+      json.Text("session",g_journal.Session());
       string object=json.Object();
       return(StringSubstr(object,0,StringLen(object)-1));
      }
 
 public:
                      CAccount(void) { Start(); }
-   // One run of the terminal is one session.
    void              Start(void)
      {
       m_seq=0;
@@ -75,7 +73,6 @@ public:
       m_told_trades="";
       m_told_at=0;
       m_tick_time=0;
-      m_session=StringFormat("%s-%I64d-%I64u",g_journal.Terminal(),(long)TimeLocal(),GetTickCount64());
       m_tick_at=GetTickCount64();
      }
    void              Update(void)

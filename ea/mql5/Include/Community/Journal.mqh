@@ -43,6 +43,7 @@ private:
    int               m_lines;
    bool              m_broken;
    string            m_terminal;
+   string            m_session;
    long              m_boot;
    long              m_examined;
    long              m_base;
@@ -357,6 +358,7 @@ public:
                if(!m_intents[i].reported)
                   m_intents[i].sent=true;
            }
+      m_session=StringFormat("%s-%I64d-%I64u",m_terminal,(long)TimeLocal(),GetTickCount64());
       m_boot=Boot();
       m_broken=false;
       if(!Rewrite())
@@ -379,6 +381,8 @@ public:
    // Whether what it is told is kept: without that nothing may be sent.
    bool              IsSound(void) const { return(m_file!=INVALID_HANDLE && !m_broken); }
    string            Terminal(void) const { return(m_terminal); }
+   // This run, in which memory knows every claim that arrived.
+   string            Session(void) const { return(m_session); }
    // The broker's time up to which earlier runs have seen to all deals.
    datetime          ExaminedUntil(void) const { return((datetime)m_examined); }
    // The first part of all our magic numbers; 0: not known yet.

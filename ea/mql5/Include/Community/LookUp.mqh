@@ -244,6 +244,13 @@ void ResolveOwn(void)
      }
   }
 //+------------------------------------------------------------------+
+//| Who asks: this installation, this run of it, this account.       |
+//+------------------------------------------------------------------+
+string Asker(void)
+  {
+   return(StringFormat("protocol=2&terminal=%s&session=%s&login=%I64d",g_journal.Terminal(),g_journal.Session(),AccountInfoInteger(ACCOUNT_LOGIN)));
+  }
+//+------------------------------------------------------------------+
 //| Asks the platform which outcomes it does not know.               |
 //+------------------------------------------------------------------+
 void ResolveUnknown(void)
@@ -255,7 +262,7 @@ void ResolveUnknown(void)
       g_resolve_at=GetTickCount64()+(ulong)InpUnresolvedSeconds*1000;
    string      path="/api/signals/unresolved";
    CJsonReader json;
-   int         status=g_platform.Send("GET",path+"?protocol=2&terminal="+g_journal.Terminal(),"");
+   int         status=g_platform.Send("GET",path+"?"+Asker(),"");
    if(status==0)
       return;
    if(status!=200 || StringFind(g_platform.Answer(),"[")!=0 || !json.Parse(g_platform.Answer()))
@@ -270,18 +277,19 @@ void ResolveUnknown(void)
    for(int i=0; i<json.Count(); i++)
      {
       Signal signal;
-      if(ReadClaim(json,i,signal))
-        {
-         if(g_journal.Base()==0)
-            g_journal.SetBase(signal.magic/MAGIC_SPAN);
-         Resolve(signal);
-        }
+      if(!ReadClaim(json,i,signal))
+         continue;
+      if(g_journal.Base()==0)
+         g_journal.SetBase(signal.magic/MAGIC_SPAN);
+      Resolve(signal,json.Text(i,"session")==g_journal.Session());
      }
    g_resolved=true;
    Obey(mode);
   }
+//| In memory is every claim of this very run that arrived: no       |
+//| answer is waited for any more while this is asked.               |
 //+------------------------------------------------------------------+
-void Resolve(const Signal &signal)
+void Resolve(const Signal &signal,const bool of_this_run)
   {
    if(g_journal.IsWaiting(signal.id))
       return; // its report is on the way
@@ -295,6 +303,11 @@ void Resolve(const Signal &signal)
    if(intent>=0 && g_journal.IntentAttempt(intent)==signal.attempt && !g_journal.WasSent(intent))
      {
       Send(ReportOf(signal,"not_sent","OrderSend was never called"));
+      return;
+     }
+   if(of_this_run && (intent<0 || !g_journal.WasSent(intent)))
+     {
+      Send(ReportOf(signal,"not_sent","the answer that handed it out never arrived"));
       return;
      }
    // An order that the broker is still working on may become a deal at any time.

@@ -40,6 +40,13 @@ private:
         }
       return("The request to "+m_url+" failed (error "+IntegerToString(error)+")");
      }
+   // What the platform says is wrong; an answer of something else is shown as it is.
+   string            Detail(void) const
+     {
+      CJsonReader json;
+      string      detail=json.Parse(m_answer) ? json.Text(0,"detail") : "";
+      return(detail!="" ? detail : StringSubstr(m_answer,0,EXCERPT_MAX));
+     }
    string            StatusTrouble(const int status) const
      {
       switch(status)
@@ -48,10 +55,12 @@ private:
             return("The platform wants a key: set InpKey, or use the relay (401)");
          case 403:
             return("The platform refuses the key: wrong, revoked, or not a terminal's (403)");
+         case 409:
+            return("This is not the platform's account at the broker (409): "+Detail());
          case 429:
             return("The platform asks for fewer requests (429)");
         }
-      return("The platform can't answer now ("+IntegerToString(status)+"): "+StringSubstr(m_answer,0,EXCERPT_MAX));
+      return("The platform can't answer now ("+IntegerToString(status)+"): "+Detail());
      }
    void              Failed(const string trouble)
      {
@@ -61,14 +70,15 @@ private:
          return;
       m_trouble=trouble;
       // What only a person can mend should be seen.
-      if(StringFind(trouble,"4014")>=0 || StringFind(trouble,"(401)")>=0 || StringFind(trouble,"(403)")>=0)
+      if(StringFind(trouble,"4014")>=0 || StringFind(trouble,"(401)")>=0 || StringFind(trouble,"(403)")>=0 ||
+         StringFind(trouble,"(409)")>=0)
          Alert(trouble);
       else
          Print(trouble);
      }
    bool              IsPassing(const int status) const
      {
-      return(status==401 || status==403 || status==408 || status==429 || status>=500);
+      return(status==401 || status==403 || status==408 || status==409 || status==429 || status>=500);
      }
 
 public:

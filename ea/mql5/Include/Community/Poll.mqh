@@ -28,7 +28,7 @@ bool Poll(void)
    int    wait=able ? InpWaitMs : 0;
    string path="/api/signals/pending";
    ulong  asked_at=GetTickCount64();
-   int    status=g_platform.Send("GET",path+StringFormat("?limit=%d&wait_ms=%d&protocol=2&terminal=%s",able ? POLL_LIMIT : 0,wait,g_journal.Terminal()),"",wait);
+   int    status=g_platform.Send("GET",path+StringFormat("?limit=%d&wait_ms=%d&",able ? POLL_LIMIT : 0,wait)+Asker(),"",wait);
    if(status==0)
       return(false);
    CJsonReader json;

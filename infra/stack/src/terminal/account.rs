@@ -23,7 +23,6 @@ struct Sums {
 impl Terminal {
     /// Sends the account's figures when they change, not too often, and every few seconds.
     pub(super) async fn update(&self) -> Result<(), Error> {
-        let session = uuid::Uuid::new_v4().to_string();
         let (mut sums, mut pause) = (Sums::default(), Pause::new());
         let (mut seq, mut sent): (u64, Option<(u64, Instant)>) = (0, None);
         loop {
@@ -32,7 +31,7 @@ impl Terminal {
             let mut rest = self.config.update_gap.max(Duration::from_millis(1));
             if due {
                 seq += 1;
-                let update = self.figures(&session, seq, &mut sums);
+                let update = self.figures(seq, &mut sums);
                 let at = Instant::now();
                 let Some(answer) = self.or_stop(self.api.post("/api/account/update", &update)).await else {
                     return Ok(());
@@ -56,7 +55,7 @@ impl Terminal {
         }
     }
 
-    fn figures(&self, session: &str, seq: u64, sums: &mut Sums) -> Update {
+    fn figures(&self, seq: u64, sums: &mut Sums) -> Update {
         let market = self.market();
         for deal in market.deals_after(sums.seen) {
             sums.seen = deal.ticket;
@@ -78,7 +77,7 @@ impl Terminal {
             currency: account.currency,
             credit: account.credit,
             net_deposits: Some(sums.deposits).filter(|_| sums.all == account.balance),
-            session: session.to_owned(),
+            session: self.session.clone(),
             seq,
             age_ms: 0,
             open_positions: market.positions().len(),

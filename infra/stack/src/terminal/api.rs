@@ -50,7 +50,7 @@ pub(super) struct Api {
 }
 
 impl Api {
-    pub(super) async fn get(&self, path: &str, query: &[(&str, &str)], wait: Duration) -> Result<Answer, Failure> {
+    pub(super) async fn get(&self, path: &str, query: &[(&str, String)], wait: Duration) -> Result<Answer, Failure> {
         let request = self.client.get(self.address(path)).query(query).timeout(wait + DEADLINE);
         self.send(request).await
     }

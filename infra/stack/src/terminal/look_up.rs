@@ -1,7 +1,7 @@
 //! Finds out at the broker what became of a signal whose outcome nobody knows.
 //!
-//! What is found is reported whoever asks. "Never sent" is said only of a claim in this very journal without an order send;
-//! "not found" only after a whole history was searched for as long as the grace lasts; all else is silence.
+//! What is found is reported whoever asks. "Never sent" is said only of a claim in this very journal without an order send,
+//! and of a claim of this very run that never arrived; "not found" only after a whole history was searched for as long as the grace lasts; all else is silence.
 
 use std::time::{Duration, Instant};
 
@@ -19,8 +19,8 @@ impl Terminal {
     pub(super) async fn reconcile(&self) -> Result<(), Error> {
         let mut pause = Pause::new();
         loop {
-            let query = [("protocol", "2"), ("terminal", self.id.as_str())];
-            let Some(answer) = self.or_stop(self.api.get("/api/signals/unresolved", &query, Duration::ZERO)).await
+            let Some(answer) =
+                self.or_stop(self.api.get("/api/signals/unresolved", &self.asker(), Duration::ZERO)).await
             else {
                 return Ok(());
             };
@@ -57,11 +57,25 @@ impl Terminal {
             if busy {
                 continue; // its own report is on the way
             }
-            if let Some(confirm) = self.look_up_signal(signal).or_else(|| self.absence(signal)) {
+            let found = self.look_up_signal(signal);
+            if found.is_none() && signal.session.as_ref() == Some(&self.session) {
+                self.forgo(signal)?;
+            }
+            if let Some(confirm) = found.or_else(|| self.absence(signal)) {
                 self.report(confirm)?;
             } else {
                 debug!(signal.id, signal.attempt, "outcome unknown, looking on");
             }
+        }
+        Ok(())
+    }
+
+    /// Writes a claim of this run that never arrived down as one without an order send, which it stays: should the answer
+    /// arrive after all, it is known.
+    fn forgo(&self, signal: &Signal) -> Result<(), Error> {
+        let mut desk = self.desk();
+        if desk.journal.intent(signal.id).is_none_or(|intent| !intent.sent && intent.attempt < signal.attempt) {
+            desk.journal.claim([(signal.magic, signal.attempt)].into_iter())?;
         }
         Ok(())
     }

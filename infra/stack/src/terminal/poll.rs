@@ -17,7 +17,8 @@ impl Terminal {
         }
         let mut pause = Pause::new();
         let (limit, wait) = (self.config.limit.to_string(), self.config.wait.as_millis().to_string());
-        let query = [("limit", limit.as_str()), ("wait_ms", &wait), ("protocol", "2"), ("terminal", &self.id)];
+        let mut query = self.asker();
+        query.extend([("limit", limit), ("wait_ms", wait)]);
         loop {
             let asked_at = Instant::now();
             let Some(answer) = self.or_stop(self.api.get("/api/signals/pending", &query, self.config.wait)).await

@@ -66,6 +66,8 @@ pub(super) struct Signal {
     pub(super) comment: Option<String>,
     /// Signals whose outcome is unknown, to be looked up before this one is executed.
     pub(super) after: Option<Vec<u64>>,
+    /// Of what is unresolved: the run that took it.
+    pub(super) session: Option<String>,
 }
 
 /// What a confirmation says about its signal or trade.

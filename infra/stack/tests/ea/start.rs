@@ -1,6 +1,7 @@
 //! What it says, and does not do, where it can't start or may not trade.
 
-use serde_json::json;
+use reqwest::Method;
+use serde_json::{Value, json};
 use stack::market::{MarketConfig, Request};
 
 use super::desk::{Desk, program};
@@ -71,6 +72,29 @@ async fn what_a_person_must_mend_is_told_in_plain_words() {
     let none = desk.start(&whole.platform.url, "", &[]);
     none.says("The platform wants a key").await;
     none.stopped().await;
+    desk.closed(whole).await;
+}
+
+/// Goal: a terminal that is logged in to another account than the platform's signals are for trades nothing, and says which
+/// account is wanted; an operator may decide for this one.
+#[tokio::test]
+async fn another_account_at_the_broker_is_not_traded_on() {
+    let whole = Whole::start(&[]).await;
+    let desk = Desk::open().await;
+    let risk = "/api/accounts/main/risk";
+    let mut limits = whole.operator.get(risk).await.unwrap();
+    limits["login"] = json!(77);
+    whole.operator.send(Method::PUT, risk, Some(&limits)).await.unwrap();
+    let ea = desk.trade(&whole);
+    let signal = whole.signal(json!({"symbol": "EURUSD", "action": "BUY", "volume": 0.1})).await;
+    ea.says("trades on login 77, and this terminal is logged in to 10000001").await;
+    whole.state(&signal, "pending").await;
+    assert_eq!(desk.fills().len(), 0);
+    limits["login"] = Value::Null;
+    whole.operator.send(Method::PUT, risk, Some(&limits)).await.unwrap();
+    whole.state(&signal, "executed").await;
+    assert_eq!(whole.operator.get(risk).await.unwrap()["login"], 10_000_001);
+    ea.stopped().await;
     desk.closed(whole).await;
 }
 

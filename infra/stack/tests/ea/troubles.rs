@@ -77,6 +77,39 @@ async fn an_answer_that_was_long_under_way_is_not_traded() {
     desk.closed(whole).await;
 }
 
+/// Goal: what an answer carried that never arrived was not sent: it is given back by the run that asked, and executed once.
+#[tokio::test]
+async fn what_a_lost_answer_carried_is_executed_once() {
+    let whole = Whole::start(&[]).await;
+    let gateway = Gateway::open(&whole.platform.url).await;
+    let desk = Desk::open().await;
+    let ea = desk.start(&gateway.url, whole.sandbox.keys.terminal(), &[]);
+    let open = whole.executed(buy("EURUSD")).await;
+    gateway.set("/pending", Mood::Loses);
+    let before = gateway.seen("/pending");
+    eventually("the poll that was under way is over", || async {
+        (gateway.seen("/pending") > before + 1).then_some(())
+    })
+    .await;
+    let opening = whole.signal(buy("GBPUSD")).await;
+    let close = json!({"symbol": "EURUSD", "action": "CLOSE", "volume": 0.04});
+    let closing = whole.signal(close).await;
+    for signal in [&opening, &closing] {
+        whole.state(signal, "processing").await;
+    }
+    gateway.set("", Mood::Passes);
+    whole.sandbox.clock.advance(time::Duration::seconds(31));
+    for signal in [&opening, &closing] {
+        let done = whole.state(signal, "executed").await;
+        assert_eq!(done["attempt"], 2, "{done}");
+    }
+    assert_eq!(desk.fills().len(), 2);
+    let trade = whole.trades().await.into_iter().find(|trade| trade["signal_id"] == open["signal_id"]).unwrap();
+    assert_eq!(trade["status"], "open", "a part was closed, and once: {trade}");
+    ea.stopped().await;
+    desk.closed(whole).await;
+}
+
 /// Goal: a report whose answer is lost is delivered again and counts once; reports wait through an outage in their order.
 #[tokio::test]
 async fn reports_are_delivered_until_they_are_taken_and_count_once() {

@@ -125,13 +125,41 @@ async fn the_volume_limit_counts_when_a_signal_comes_and_when_it_goes_out() {
     whole.finish().await;
 }
 
+/// Goal: the first account at the broker that a terminal names is the one that is traded on: a terminal at another one is
+/// handed nothing, looks nothing up, and is told why.
+#[tokio::test]
+async fn an_account_is_traded_on_one_login() {
+    let whole = Whole::start(&[]).await;
+    let (unresolved, pending) =
+        ("/api/signals/unresolved?login=", "/api/signals/pending?protocol=2&limit=10&terminal=");
+    let first = whole.buy("EURUSD").await;
+    whole.operator.get(&format!("{unresolved}1001")).await.unwrap();
+    assert_eq!(whole.operator.get("/api/accounts/main/risk").await.unwrap()["login"], 1001);
+    for path in [format!("{unresolved}1002"), format!("{pending}A&login=1002")] {
+        let (status, code) = whole.refused(Method::GET, &path, Value::Null).await;
+        assert_eq!((status, &*code), (StatusCode::CONFLICT, "another_login"));
+    }
+    // Also between two looks at who it is nothing is handed out.
+    assert_eq!(whole.poll_with("protocol=2&limit=10&terminal=B&login=1001").await.len(), 1);
+    let second = whole.buy("GBPUSD").await;
+    assert_eq!(whole.poll_with("protocol=2&limit=10&terminal=B&login=1002").await, Vec::<Value>::new());
+    // The first clients name none.
+    assert_eq!(ids(&whole.poll_with("protocol=2&limit=10&terminal=C").await), [id(&second)]);
+    for wrong in ["0", "-5"] {
+        let (status, _) = whole.refused(Method::GET, &format!("{unresolved}{wrong}"), Value::Null).await;
+        assert_eq!(status, StatusCode::UNPROCESSABLE_ENTITY);
+    }
+    assert_eq!(whole.now(&first).await["state"], "processing");
+    whole.finish().await;
+}
+
 /// Goal: limits are written whole or not at all; a misspelt field is refused rather than ignored.
 #[tokio::test]
 async fn wrong_limits_are_refused_and_change_nothing() {
     let whole = Whole::start(&[]).await;
     let risk = "/api/accounts/main/risk";
     let before = whole.operator.get(risk).await.unwrap();
-    assert_eq!(before, json!({"volume_max": 10, "default_volume": 0.01, "signal_ttl_seconds": 60}));
+    assert_eq!(before, json!({"volume_max": 10, "default_volume": 0.01, "signal_ttl_seconds": 60, "login": null}));
     let with = |field: &str, value: Value| {
         let mut limits = before.clone();
         limits[field] = value;
@@ -146,6 +174,7 @@ async fn wrong_limits_are_refused_and_change_nothing() {
         with("signal_ttl_seconds", json!(0)),
         with("signal_ttl_seconds", json!(86_401)),
         with("signal_ttl_seconds", Value::Null),
+        with("login", json!(0)),
         json!({"volume_max": 5}),
     ] {
         let (status, _) = whole.refused(Method::PUT, risk, body.clone()).await;
