@@ -34,18 +34,25 @@ input int      InpUnresolvedSeconds=3;      // Pause between look-ups of unknown
 input int      InpGraceSeconds=30;          // How long to look before an order counts as not found
 
 #include <Community\Words.mqh>
-#include <Community\Json.mqh>
+#include <Community\JsonReader.mqh>
+#include <Community\JsonWriter.mqh>
 #include <Community\Platform.mqh>
 #include <Community\Tickets.mqh>
+#include <Community\Intents.mqh>
+#include <Community\Waiting.mqh>
 #include <Community\Journal.mqh>
 #include <Community\Symbols.mqh>
 #include <Community\Signal.mqh>
 #include <Community\Report.mqh>
 #include <Community\History.mqh>
+#include <Community\News.mqh>
+#include <Community\Targets.mqh>
+#include <Community\Outcome.mqh>
 #include <Community\LookUp.mqh>
 #include <Community\Orders.mqh>
 #include <Community\Opening.mqh>
 #include <Community\Closing.mqh>
+#include <Community\Modifying.mqh>
 #include <Community\Account.mqh>
 #include <Community\Poll.mqh>
 

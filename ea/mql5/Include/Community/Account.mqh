@@ -9,6 +9,8 @@
 
 // Prices change the equity all the time: that alone is told this often at most.
 #define FIGURES_EVERY_MS 1000
+// Many trades in a row are told together: telling must not keep the next signal waiting.
+#define TRADES_EVERY_MS  100
 // After a refused deletion of a resting order.
 #define DELETION_PAUSE_MS 30000
 
@@ -80,7 +82,7 @@ public:
       long   age=TickAge();
       ulong  since=GetTickCount64()-m_told_at;
       string trades=Trades();
-      if(!g_figures.IsReady() || (m_told_at>0 && since<FIGURES_EVERY_MS && trades==m_told_trades))
+      if(!g_figures.IsReady() || (m_told_at>0 && since<(ulong)(trades==m_told_trades ? FIGURES_EVERY_MS : TRADES_EVERY_MS)))
          return;
       string figures=Figures();
       if(m_told_at>0 && figures==m_told && since<(ulong)InpUpdateSeconds*1000)

@@ -1,8 +1,7 @@
 //+------------------------------------------------------------------+
 //|                                                      Closing.mqh |
-//| CLOSE, CLOSE_ALL and MODIFY: all positions and resting orders    |
-//| that a signal is about, with one report. Without a ticket only   |
-//| what carries a magic number of ours is touched.                  |
+//| CLOSE and CLOSE_ALL: all positions and resting orders that a     |
+//| signal is about, with one report.                                |
 //+------------------------------------------------------------------+
 #ifndef COMMUNITY_CLOSING_MQH
 #define COMMUNITY_CLOSING_MQH
@@ -13,42 +12,6 @@
 #define DEAL_TRIES      15
 #define DEAL_PAUSE_MS   20
 
-//+------------------------------------------------------------------+
-bool IsMeant(const Signal &signal,const bool named,const string symbol,const long magic)
-  {
-   if(signal.ticket>0)
-      return(named);
-   return(g_journal.IsOurs(magic) && (signal.symbol=="" || symbol==signal.broker_symbol));
-  }
-//+------------------------------------------------------------------+
-//| Tickets of the positions, or of the resting orders, that a       |
-//| signal is about, oldest first.                                   |
-//+------------------------------------------------------------------+
-void MeantPositions(const Signal &signal,CTickets &tickets)
-  {
-   for(int i=PositionsTotal()-1; i>=0; i--)
-     {
-      ulong ticket=PositionGetTicket(i);
-      if(ticket==0)
-         continue;
-      // A broker may give a position another ticket; its identifier stays.
-      bool named=(long)ticket==signal.ticket || PositionGetInteger(POSITION_IDENTIFIER)==signal.ticket;
-      if(IsMeant(signal,named,PositionGetString(POSITION_SYMBOL),PositionGetInteger(POSITION_MAGIC)))
-         tickets.Add((long)ticket);
-     }
-  }
-//+------------------------------------------------------------------+
-void MeantOrders(const Signal &signal,CTickets &tickets)
-  {
-   for(int i=OrdersTotal()-1; i>=0; i--)
-     {
-      ulong ticket=OrderGetTicket(i);
-      if(ticket==0 || !IsRestingType(OrderGetInteger(ORDER_TYPE)))
-         continue;
-      if(IsMeant(signal,(long)ticket==signal.ticket,OrderGetString(ORDER_SYMBOL),OrderGetInteger(ORDER_MAGIC)))
-         tickets.Add((long)ticket);
-     }
-  }
 //+------------------------------------------------------------------+
 //| One object of a report's results.                                |
 //+------------------------------------------------------------------+
@@ -324,113 +287,6 @@ bool WasDeleted(const ulong order)
   {
    return(!OrderSelect(order) && HistoryOrderSelect(order) &&
           HistoryOrderGetInteger(order,ORDER_STATE)==ORDER_STATE_CANCELED);
-  }
-//+------------------------------------------------------------------+
-void Modify(const Signal &signal)
-  {
-   CTickets positions,orders;
-   if(signal.symbol!="" || signal.ticket>0)
-     {
-      MeantPositions(signal,positions);
-      MeantOrders(signal,orders);
-     }
-   int all=positions.Size()+orders.Size();
-   if(all==0)
-     {
-      Refuse(signal,TRADE_RETCODE_POSITION_CLOSED,"nothing to modify");
-      return;
-     }
-   if(!g_journal.Sending(signal.id,all))
-     {
-      Send(ReportOf(signal,"not_sent","the journal can't be written"));
-      return;
-     }
-   ulong  started=GetMicrosecondCount();
-   Report report=NewReport("executed");
-   int    done=0;
-   uint   failed=0;
-   for(int i=0; i<all; i++)
-     {
-      bool            position=i<positions.Size();
-      ulong           ticket=(ulong)(position ? positions.At(i) : orders.At(i-positions.Size()));
-      MqlTradeRequest request= {};
-      MqlTradeResult  result= {};
-      if(!BuildModification(signal,ticket,position,request))
-         continue;
-      if(!SendOrder(signal,request,result))
-        {
-         // Out of time between two of them: what was done is told.
-         report.message=Overdue(signal);
-         failed=TRADE_RETCODE_TIMEOUT;
-         break;
-        }
-      if(IsUnknown(result.retcode))
-         return; // looked up until it can be told
-      AddResult((long)ticket,request.symbol,result.retcode,ResultWords(result),report);
-      report.message=ResultWords(result);
-      if(IsDone(result.retcode))
-         done++;
-      else
-         failed=result.retcode;
-      if(all==1 && done==1)
-         report.ticket=(long)ticket;
-     }
-   Summary(signal,all,done,failed,report);
-   report.execution_ms=(long)((GetMicrosecondCount()-started)/1000);
-   Send(report);
-  }
-//+------------------------------------------------------------------+
-//| False: it is gone.                                               |
-//+------------------------------------------------------------------+
-bool BuildModification(const Signal &signal,const ulong ticket,const bool position,MqlTradeRequest &request)
-  {
-   if(position ? !PositionSelectByTicket(ticket) : !OrderSelect(ticket))
-      return(false);
-   request.magic=(ulong)signal.magic;
-   request.symbol=position ? PositionGetString(POSITION_SYMBOL) : OrderGetString(ORDER_SYMBOL);
-   double sl=position ? PositionGetDouble(POSITION_SL) : OrderGetDouble(ORDER_SL);
-   double tp=position ? PositionGetDouble(POSITION_TP) : OrderGetDouble(ORDER_TP);
-   request.sl=signal.has_sl ? NormalPrice(request.symbol,signal.sl) : sl;
-   request.tp=signal.has_tp ? NormalPrice(request.symbol,signal.tp) : tp;
-   if(position)
-     {
-      request.action=TRADE_ACTION_SLTP;
-      request.position=ticket;
-      return(true);
-     }
-   request.action=TRADE_ACTION_MODIFY;
-   request.order=ticket;
-   request.price=OrderGetDouble(ORDER_PRICE_OPEN);
-   request.type_time=(ENUM_ORDER_TYPE_TIME)OrderGetInteger(ORDER_TYPE_TIME);
-   request.expiration=(datetime)OrderGetInteger(ORDER_TIME_EXPIRATION);
-   return(true);
-  }
-//+------------------------------------------------------------------+
-//| A modification leaves no deal: it happened if everything it is   |
-//| about looks as it wanted.                                        |
-//+------------------------------------------------------------------+
-bool IsModified(const Signal &signal)
-  {
-   CTickets positions,orders;
-   if((!signal.has_sl && !signal.has_tp) || (signal.symbol=="" && signal.ticket<=0))
-      return(false);
-   MeantPositions(signal,positions);
-   MeantOrders(signal,orders);
-   int all=positions.Size()+orders.Size();
-   for(int i=0; i<all; i++)
-     {
-      bool            position=i<positions.Size();
-      ulong           ticket=(ulong)(position ? positions.At(i) : orders.At(i-positions.Size()));
-      MqlTradeRequest request= {};
-      if(!BuildModification(signal,ticket,position,request))
-         return(false);
-      double sl=position ? PositionGetDouble(POSITION_SL) : OrderGetDouble(ORDER_SL);
-      double tp=position ? PositionGetDouble(POSITION_TP) : OrderGetDouble(ORDER_TP);
-      double half=0.5*SymbolInfoDouble(request.symbol,SYMBOL_POINT);
-      if(MathAbs(sl-request.sl)>half || MathAbs(tp-request.tp)>half)
-         return(false);
-     }
-   return(all>0);
   }
 #endif
 //+------------------------------------------------------------------+

@@ -23,17 +23,6 @@
 #define MOVE_TRIES    20
 #define MOVE_PAUSE_MS 50
 
-// What is known of a signal that this installation took.
-struct Intent
-  {
-   long              id;
-   long              magic;
-   int               attempt;
-   bool              sent;       // an order send was begun, in this attempt or an earlier one
-   bool              reported;   // a report on this attempt is on its way
-   int               orders;     // how many orders it is
-  };
-
 class CJournal
   {
 private:
@@ -47,14 +36,9 @@ private:
    long              m_boot;
    long              m_examined;
    long              m_base;
-   Intent            m_intents[];
-   int               m_intent_count;
+   CIntents          m_intents;
+   CWaiting          m_waiting;
    long              m_next_report;
-   // Reports to be delivered, oldest first, and their signals.
-   long              m_numbers[];
-   long              m_signals[];
-   string            m_reports[];
-   int               m_waiting;
    // Deals and ended orders that a report accounts for.
    CTickets          m_covered;
 
@@ -79,70 +63,15 @@ private:
          name+=StringFormat("%03x",MathRand()&0xFFF);
       return(name);
      }
-   int               IntentPlace(const long id) const
-     {
-      int low=0,high=m_intent_count;
-      while(low<high)
-        {
-         int middle=(low+high)/2;
-         if(m_intents[middle].id<id)
-            low=middle+1;
-         else
-            high=middle;
-        }
-      return(low);
-     }
-   int               MakeIntent(const long id)
-     {
-      int at=IntentPlace(id);
-      if(at<m_intent_count && m_intents[at].id==id)
-         return(at);
-      if(m_intent_count==ArraySize(m_intents))
-         ArrayResize(m_intents,m_intent_count+256);
-      for(int i=m_intent_count; i>at; i--)
-         m_intents[i]=m_intents[i-1];
-      m_intent_count++;
-      m_intents[at].id=id;
-      m_intents[at].magic=0;
-      m_intents[at].attempt=0;
-      m_intents[at].sent=false;
-      m_intents[at].reported=false;
-      m_intents[at].orders=0;
-      return(at);
-     }
    void              AddWaiting(const long number,const long id,const string json)
      {
-      if(m_waiting==ArraySize(m_numbers))
-        {
-         ArrayResize(m_numbers,m_waiting+64);
-         ArrayResize(m_signals,m_waiting+64);
-         ArrayResize(m_reports,m_waiting+64);
-        }
-      m_numbers[m_waiting]=number;
-      m_signals[m_waiting]=id;
-      m_reports[m_waiting]=json;
-      m_waiting++;
+      m_waiting.Add(number,id,json);
       m_next_report=MathMax(m_next_report,number+1);
-     }
-   void              DropWaiting(const long number)
-     {
-      int kept=0;
-      for(int i=0; i<m_waiting; i++)
-        {
-         if(m_numbers[i]==number)
-            continue;
-         m_numbers[kept]=m_numbers[i];
-         m_signals[kept]=m_signals[i];
-         m_reports[kept]=m_reports[i];
-         kept++;
-        }
-      m_waiting=kept;
      }
    void              MarkReported(const long id)
      {
-      int at=IntentPlace(id);
-      if(at<m_intent_count && m_intents[at].id==id)
-         m_intents[at].reported=true;
+      if(m_intents.Find(id)>=0)
+         m_intents.Settle(id);
      }
    void              Cover(const string tickets)
      {
@@ -170,20 +99,18 @@ private:
          Cover(rest);
       else if(kind=="claimed")
         {
-         int at=MakeIntent(StringToInteger(CutWord(rest)));
-         m_intents[at].magic=StringToInteger(CutWord(rest));
-         m_intents[at].attempt=(int)StringToInteger(rest);
-         m_base=m_intents[at].magic/MAGIC_SPAN;
-         m_intents[at].reported=false;
+         long id=StringToInteger(CutWord(rest));
+         long magic=StringToInteger(CutWord(rest));
+         m_intents.Claim(id,magic,(int)StringToInteger(rest));
+         m_base=magic/MAGIC_SPAN;
         }
       else if(kind=="sending")
         {
-         int at=MakeIntent(StringToInteger(CutWord(rest)));
-         m_intents[at].sent=true;
-         m_intents[at].orders=(int)StringToInteger(rest);
+         long id=StringToInteger(CutWord(rest));
+         m_intents.Send(id,(int)StringToInteger(rest));
         }
       else if(kind=="settled")
-         m_intents[MakeIntent(StringToInteger(rest))].reported=true;
+         m_intents.Settle(StringToInteger(rest));
       else if(kind=="report")
         {
          long number=StringToInteger(CutWord(rest));
@@ -193,7 +120,7 @@ private:
          MarkReported(id);
         }
       else if(kind=="answered")
-         DropWaiting(StringToInteger(rest));
+         m_waiting.Drop(StringToInteger(rest));
       else
          return(false);
       return(true);
@@ -223,8 +150,8 @@ private:
       m_boot=0;
       m_examined=0;
       m_base=0;
-      m_intent_count=0;
-      m_waiting=0;
+      m_intents.Clear();
+      m_waiting.Clear();
       m_next_report=1;
       m_covered.Clear();
      }
@@ -255,7 +182,7 @@ private:
         }
       FileClose(file);
       // Without its first line it is not this journal.
-      return(m_terminal!="" || (m_intent_count==0 && m_waiting==0 && !torn));
+      return(m_terminal!="" || (m_intents.Size()==0 && m_waiting.Size()==0 && !torn));
      }
    // The whole as it is in memory, in other words.
    bool              PutAll(const int file)
@@ -272,15 +199,15 @@ private:
             tickets="";
            }
         }
-      for(int i=MathMax(0,m_intent_count-INTENTS_KEPT); i<m_intent_count && done; i++)
+      for(int i=MathMax(0,m_intents.Size()-INTENTS_KEPT); i<m_intents.Size() && done; i++)
         {
-         string id=IntegerToString(m_intents[i].id);
-         done=Put(file,"claimed "+id+" "+IntegerToString(m_intents[i].magic)+" "+IntegerToString(m_intents[i].attempt)) &&
-              (!m_intents[i].sent || Put(file,"sending "+id+" "+IntegerToString(m_intents[i].orders))) &&
-              (!m_intents[i].reported || Put(file,"settled "+id));
+         string id=IntegerToString(m_intents.Id(i));
+         done=Put(file,"claimed "+id+" "+IntegerToString(m_intents.Magic(i))+" "+IntegerToString(m_intents.Attempt(i))) &&
+              (!m_intents.WasSent(i) || Put(file,"sending "+id+" "+IntegerToString(m_intents.Orders(i)))) &&
+              (!m_intents.IsReported(i) || Put(file,"settled "+id));
         }
-      for(int i=0; i<m_waiting && done; i++)
-         done=Put(file,"report "+IntegerToString(m_numbers[i])+" "+IntegerToString(m_signals[i])+" 0 "+m_reports[i]);
+      for(int i=0; i<m_waiting.Size() && done; i++)
+         done=Put(file,"report "+IntegerToString(m_waiting.Number(i))+" "+IntegerToString(m_waiting.Id(i))+" 0 "+m_waiting.Text(i));
       return(done);
      }
    // Puts the new file into the place of the old one.
@@ -352,12 +279,7 @@ public:
         }
       else
          if(MathAbs(Boot()-m_boot)>BOOT_DRIFT_SECONDS)
-           {
-            // The file's last lines may have been lost with the machine.
-            for(int i=0; i<m_intent_count; i++)
-               if(!m_intents[i].reported)
-                  m_intents[i].sent=true;
-           }
+            m_intents.Distrust(); // the file's last lines may have been lost with the machine
       m_session=StringFormat("%s-%I64d-%I64u",m_terminal,(long)TimeLocal(),GetTickCount64());
       m_boot=Boot();
       m_broken=false;
@@ -408,19 +330,15 @@ public:
       if(m_file!=INVALID_HANDLE)
          FileFlush(m_file);
      }
-   int               Intents(void) const { return(m_intent_count); }
-   long              IntentId(const int index) const { return(m_intents[index].id); }
-   long              IntentMagic(const int index) const { return(m_intents[index].magic); }
-   int               IntentAttempt(const int index) const { return(m_intents[index].attempt); }
-   int               Orders(const int index) const { return(m_intents[index].orders); }
-   bool              WasSent(const int index) const { return(m_intents[index].sent); }
-   bool              IsReported(const int index) const { return(m_intents[index].reported); }
    // Where a signal is among the intents; -1: this journal does not know it.
-   int               FindIntent(const long id) const
-     {
-      int at=IntentPlace(id);
-      return(at<m_intent_count && m_intents[at].id==id ? at : -1);
-     }
+   int               FindIntent(const long id) const { return(m_intents.Find(id)); }
+   int               Intents(void) const { return(m_intents.Size()); }
+   long              IntentId(const int at) const { return(m_intents.Id(at)); }
+   long              IntentMagic(const int at) const { return(m_intents.Magic(at)); }
+   int               IntentAttempt(const int at) const { return(m_intents.Attempt(at)); }
+   int               Orders(const int at) const { return(m_intents.Orders(at)); }
+   bool              WasSent(const int at) const { return(m_intents.WasSent(at)); }
+   bool              IsReported(const int at) const { return(m_intents.IsReported(at)); }
 
    //--- reports
    // Takes a report; from then on it is delivered, whatever happens. Where the file fails, memory has to do.
@@ -435,20 +353,14 @@ public:
         }
       Flush();
      }
-   int               Waiting(void) const { return(m_waiting); }
-   long              FirstNumber(void) const { return(m_numbers[0]); }
-   string            FirstReport(void) const { return(m_reports[0]); }
-   bool              IsWaiting(const long id) const
-     {
-      for(int i=0; i<m_waiting; i++)
-         if(m_signals[i]==id)
-            return(true);
-      return(false);
-     }
+   int               Waiting(void) const { return(m_waiting.Size()); }
+   long              FirstNumber(void) const { return(m_waiting.Number(0)); }
+   string            FirstReport(void) const { return(m_waiting.Text(0)); }
+   bool              IsWaiting(const long id) const { return(m_waiting.Has(id)); }
    void              Answered(const long number)
      {
       if(!Write("answered "+IntegerToString(number)))
-         DropWaiting(number);
+         m_waiting.Drop(number);
      }
    bool              IsCovered(const long ticket) const { return(m_covered.Has(ticket)); }
 

@@ -53,10 +53,10 @@ async fn without_the_journal_line_an_order_is_doubled() {
 async fn by_comment_a_filled_order_is_not_found() {
     let by_comment = "StringFind(HistoryDealGetString(deal,DEAL_COMMENT),IntegerToString(magic))<0 || ";
     let changes = [
-        ("Include/Community/LookUp.mqh", "HistoryDealGetInteger(deal,DEAL_MAGIC)!=magic || ", by_comment),
-        ("Include/Community/LookUp.mqh", "return(FindPosition(magic,report) || ", "return("),
+        ("Include/Community/Outcome.mqh", "HistoryDealGetInteger(deal,DEAL_MAGIC)!=magic || ", by_comment),
+        ("Include/Community/Outcome.mqh", "return(FindPosition(magic,report) || ", "return("),
         (
-            "Include/Community/History.mqh",
+            "Include/Community/News.mqh",
             "return(HistoryDealGetInteger(deal,DEAL_MAGIC));",
             "return(StringToInteger(HistoryDealGetString(deal,DEAL_COMMENT)));",
         ),
