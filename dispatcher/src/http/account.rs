@@ -132,8 +132,9 @@ pub(crate) async fn update(
             tick_age_ms: update.tick_age_ms,
         },
     };
-    dispatcher.publisher.publish(&envelope).await.map_err(Error::Publish)?;
-    let (mode, magic_base) = account::store_report(&mut *dispatcher.pool.acquire().await?, &envelope.body).await?;
+    let publish = async { dispatcher.publisher.publish(&envelope).await.map_err(Error::Publish) };
+    let store = async { Ok(account::store_report(&mut *dispatcher.pool.acquire().await?, &envelope.body).await?) };
+    let ((), (mode, magic_base)) = tokio::try_join!(publish, store)?;
     metrics::gauge!("pipeline_terminal_last_update_timestamp_seconds", "account" => envelope.body.account.to_string())
         .set(seconds(received_at));
     Ok(axum::Json(Updated { status: "ok", message: "account figures accepted", mode, magic_base }))

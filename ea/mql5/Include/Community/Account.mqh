@@ -10,7 +10,7 @@
 // Prices change the equity all the time: that alone is told this often at most.
 #define FIGURES_EVERY_MS 1000
 // Many trades in a row are told together: telling must not keep the next signal waiting.
-#define TRADES_EVERY_MS  100
+#define TRADES_EVERY_MS  250
 // After a refused deletion of a resting order.
 #define DELETION_PAUSE_MS 30000
 
