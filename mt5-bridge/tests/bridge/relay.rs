@@ -6,6 +6,7 @@ use hyper::{Method, StatusCode};
 
 use crate::dispatcher::Dispatcher;
 use crate::support::{Answer, Bridge, KEY, Options, eventually};
+use crate::words::Words;
 
 const POLL: &str = "/api/signals/pending?limit=10&wait_ms=0&protocol=2&terminal=unit-1";
 
@@ -143,6 +144,54 @@ async fn an_unreachable_dispatcher_is_a_bad_gateway() {
         assert_eq!(problem["outcome"], "unknown");
         assert!(problem["detail"].as_str().expect("words").contains("refused"), "{problem}");
     }
+    bridge.finish().await;
+}
+
+/// Goal: a dispatcher that takes a request and does not answer is told from one that can't be reached, within ten seconds
+/// more than the poll was to wait; a report's outcome is then unknown, and `/health` says why nothing gets through.
+#[tokio::test]
+async fn a_dispatcher_that_does_not_answer_is_a_gateway_timeout() {
+    // The kernel takes its connections; nobody reads from them.
+    let dispatcher = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let bridge = bridge(format!("http://{}", dispatcher.local_addr().expect("an address"))).await;
+    assert_eq!(bridge.health().await["dispatcher"]["state"], "nothing was asked of it yet");
+    let asked = Instant::now();
+    let answer = bridge.relay(Method::POST, "/api/trades/confirm", &[], "{}").await;
+    let took = asked.elapsed();
+    assert!(took >= Duration::from_secs(10) && took < Duration::from_secs(12), "{took:?}");
+    let problem: serde_json::Value = serde_json::from_slice(&answer.body).expect("JSON");
+    assert_eq!((answer.status, &problem["code"]), (StatusCode::GATEWAY_TIMEOUT, &"dispatcher_timeout".into()));
+    assert_eq!(problem["outcome"], "unknown");
+    assert_eq!(problem["detail"], "the dispatcher did not answer within 10 s");
+    let health = bridge.health().await;
+    let state = health["dispatcher"]["state"].as_str().expect("words");
+    assert!(state.starts_with("the dispatcher did not answer within 10 s ("), "{state}");
+    assert_eq!(health["dispatcher"]["ok"], false);
+    bridge.finish().await;
+}
+
+/// Goal: half an answer is none, whatever its status said; and once the dispatcher answers again, `/health` says that.
+#[tokio::test]
+async fn an_answer_that_breaks_off_is_a_bad_gateway() {
+    let dispatcher = Words::start(b"HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\n[{\"id\":".to_vec()).await;
+    let bridge = bridge(format!("http://{}", dispatcher.address)).await;
+    let answer = poll(&bridge).await;
+    let problem: serde_json::Value = serde_json::from_slice(&answer.body).expect("JSON");
+    assert_eq!((answer.status, &problem["code"]), (StatusCode::BAD_GATEWAY, &"dispatcher_unreachable".into()));
+    assert_eq!(problem["outcome"], "unknown");
+    assert!(problem["detail"].as_str().expect("words").contains("its answer broke off"), "{problem}");
+    assert_eq!(bridge.health().await["dispatcher"]["ok"], false);
+
+    dispatcher.say(b"HTTP/1.1 401 Unauthorized\r\ncontent-length: 0\r\n\r\n".to_vec());
+    assert_eq!(poll(&bridge).await.status, StatusCode::UNAUTHORIZED);
+    let health = bridge.health().await;
+    let state = health["dispatcher"]["state"].as_str().expect("words");
+    assert!(state.starts_with("the dispatcher refuses the terminal's key: 401 Unauthorized"), "{state}");
+
+    dispatcher.say(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n[]".to_vec());
+    assert_eq!(poll(&bridge).await.status, StatusCode::OK);
+    let health = bridge.health().await;
+    assert_eq!(health["dispatcher"], serde_json::json!({"ok": true, "state": "answered 0 s ago"}));
     bridge.finish().await;
 }
 
