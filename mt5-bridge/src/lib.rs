@@ -23,6 +23,7 @@ mod vnc;
 mod wine;
 
 use std::net::SocketAddr;
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -96,6 +97,8 @@ async fn run(settings: Settings) -> Result<bool, String> {
     let stop = stop_on_signals().map_err(|error| error.to_string())?;
     secret::folder(&settings.data)?;
     secret::folder(&settings.run)?;
+    // The display's lock and the socket of Wine's server are there, wherever a program's own files are.
+    secret::writable(Path::new("/tmp"))?;
     let seen = Arc::new(Seen::new(Clock::default()));
     let parts = Arc::new(Parts::new(seen.clone(), settings.limits));
     let connections = connections(settings.authorities.clone())?;
