@@ -109,7 +109,7 @@ async fn run(settings: Settings) -> Result<bool, String> {
     let health = bind(settings.http_addr, "HTTP_ADDR").await?;
     lifecycle.spawn("health", common::http::serve(health, http::health(parts.clone()), lifecycle.stop().clone()));
     let listener = bind(settings.relay_addr, "RELAY_ADDR").await?;
-    lifecycle.spawn("relay", common::http::serve(listener, http::relay(relay.clone()), lifecycle.stop().clone()));
+    lifecycle.spawn("relay", http::serve_relay(listener, relay.clone(), lifecycle.stop().clone()));
     lifecycle.spawn("wait", relay.watch(lifecycle.stop().clone()));
     tracing::info!(http.address = %settings.http_addr, metrics.address = %settings.metrics_addr,
         relay.address = %settings.relay_addr, dispatcher = %settings.dispatcher, "started");
@@ -140,10 +140,7 @@ pub async fn relay_alone(
     let seen = Arc::new(Seen::new(Clock::default()));
     let dispatcher = Dispatcher::new(connections(None)?, dispatcher, key, seen.clone())?;
     let relay = Arc::new(Relay::new(dispatcher, seen));
-    tokio::join!(
-        common::http::serve(listener, http::relay(relay.clone()), stop.clone()),
-        Arc::clone(&relay).watch(stop)
-    );
+    tokio::join!(http::serve_relay(listener, relay.clone(), stop.clone()), Arc::clone(&relay).watch(stop));
     Ok(())
 }
 

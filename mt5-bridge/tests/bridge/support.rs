@@ -39,7 +39,7 @@ pub(crate) struct Bridge {
     process: Child,
     pub(crate) folder: PathBuf,
     pub(crate) vnc_port: u16,
-    relay_port: u16,
+    pub(crate) relay_port: u16,
     health_port: u16,
     metrics_port: u16,
 }
