@@ -10,7 +10,7 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-use axum::serve::ListenerExt as _;
+use axum::serve::{Listener, ListenerExt as _};
 use axum::{Json as AxumJson, Router};
 use serde::de::DeserializeOwned;
 use tokio::net::TcpListener;
@@ -228,7 +228,11 @@ async fn observe(mut request: Request, next: Next) -> Response {
 /// Serves until told to stop, then until the requests under way are answered.
 pub async fn serve(listener: TcpListener, router: Router, stop: CancellationToken) {
     // Answers are small and latency counts: no waiting for more to send.
-    let listener = listener.tap_io(|stream| drop(stream.set_nodelay(true)));
+    serve_on(listener.tap_io(|stream| drop(stream.set_nodelay(true))), router, stop).await;
+}
+
+/// The same for connections of another kind.
+pub async fn serve_on<L: Listener<Addr: std::fmt::Debug>>(listener: L, router: Router, stop: CancellationToken) {
     let outcome = axum::serve(listener, router).with_graceful_shutdown(stop.cancelled_owned()).await;
     if let Err(error) = outcome {
         tracing::error!(%error, "the listener failed");

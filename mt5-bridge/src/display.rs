@@ -39,13 +39,20 @@ pub(crate) async fn run(
     };
     let Some(output) = child.output() else { return "its output can't be read".to_owned() };
     let mut lines = BufReader::new(output).lines();
-    let number = match tokio::time::timeout(START_DEADLINE, lines.next_line()).await {
-        Ok(Ok(Some(line))) => line.trim().parse().ok(),
-        _ => None,
+    let ready = async {
+        match lines.next_line().await.ok().flatten().and_then(|line| line.trim().parse().ok()) {
+            Some(number) => number,
+            // Without a number its end will say why.
+            None => std::future::pending().await,
+        }
     };
-    let Some(number) = number else {
-        child.end(Signal::KILL, Duration::ZERO).await;
-        return format!("Xvfb was not ready within {} s", START_DEADLINE.as_secs());
+    let number: u32 = tokio::select! {
+        number = ready => number,
+        status = child.wait() => return format!("before it was ready it {}", ending(status)),
+        () = tokio::time::sleep(START_DEADLINE) => {
+            child.end(Signal::KILL, Duration::ZERO).await;
+            return format!("Xvfb was not ready within {} s", START_DEADLINE.as_secs());
+        }
     };
     part.set(State::Running(format!("on :{number}")));
     numbers.send_replace(Some(number));

@@ -44,6 +44,8 @@ pub(crate) struct Observed {
     pub(crate) vnc: State,
     pub(crate) terminal: State,
     pub(crate) expert: Expert,
+    /// How the last request to the dispatcher ended, and how long ago.
+    pub(crate) dispatcher: Option<(Duration, Result<(), String>)>,
 }
 
 /// One part's state in plain words.
@@ -64,6 +66,7 @@ pub(crate) struct Report {
     pub(crate) trade_allowed: Word,
     pub(crate) last_poll: Word,
     pub(crate) last_update: Word,
+    pub(crate) dispatcher: Word,
 }
 
 impl Report {
@@ -76,6 +79,7 @@ impl Report {
             ("last_update", &self.last_update),
             ("connected", &self.connected),
             ("trade_allowed", &self.trade_allowed),
+            ("dispatcher", &self.dispatcher),
         ];
         let missing = parts.iter().filter(|(_, word)| !word.ok);
         missing.map(|(name, word)| format!("{name}: {}", word.state)).collect()
@@ -101,6 +105,7 @@ pub(crate) fn report(observed: &Observed, limits: &Limits) -> Report {
         ),
         last_poll: age(poll, limits.silence, "the EA has not asked for signals since the terminal's start"),
         last_update: age(update, UPDATE_AGE_MAX, "the EA has not reported the account since the terminal's start"),
+        dispatcher: answered(observed.dispatcher.as_ref()),
     };
     if !report.waiting_for().is_empty() {
         report.status = "not ready";
@@ -125,6 +130,14 @@ fn said(said: Option<bool>, yes: &str, no: &str) -> Word {
 fn age(age: Option<Duration>, limit: Duration, never: &str) -> Word {
     let Some(age) = age else { return Word { ok: false, state: never.to_owned() } };
     Word { ok: age <= limit, state: format!("{} s ago", age.as_secs()) }
+}
+
+fn answered(last: Option<&(Duration, Result<(), String>)>) -> Word {
+    match last {
+        None => Word { ok: false, state: "nothing was asked of it yet".to_owned() },
+        Some((age, Ok(()))) => Word { ok: true, state: format!("answered {} s ago", age.as_secs()) },
+        Some((age, Err(why))) => Word { ok: false, state: format!("{why} ({} s ago)", age.as_secs()) },
+    }
 }
 
 /// Why a running terminal counts as hung. `worked` says that the EA has polled before in this installation: else a
@@ -164,6 +177,7 @@ mod tests {
             vnc: State::Off("VNC_PASSWORD is not set"),
             terminal: State::Running("as process 7".into()),
             expert,
+            dispatcher: Some((seconds(1), Ok(()))),
         }
     }
 
@@ -191,13 +205,15 @@ mod tests {
     fn a_terminal_is_ready_when_it_can_trade() {
         assert_eq!(report(&healthy(), &LIMITS).waiting_for(), Vec::<String>::new());
         assert_eq!(report(&healthy(), &LIMITS).status, "ok");
-        let spoilt: [(&str, Spoil); 6] = [
+        let spoilt: [(&str, Spoil); 8] = [
             ("display", |observed| observed.display = State::Down("ended by signal 9".into())),
             ("process", |observed| observed.terminal = State::Preparing("installing".into())),
             ("last_poll", |observed| observed.expert.poll = None),
             ("last_update", |observed| observed.expert.update = Some(seconds(61))),
             ("connected", |observed| observed.expert.connected = Some(false)),
             ("trade_allowed", |observed| observed.expert.trade_allowed = None),
+            ("dispatcher", |observed| observed.dispatcher = None),
+            ("dispatcher", |observed| observed.dispatcher = Some((seconds(1), Err("it answered 503".into())))),
         ];
         for (part, spoil) in spoilt {
             let mut observed = healthy();

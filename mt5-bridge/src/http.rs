@@ -1,5 +1,7 @@
 //! The endpoints: health for whoever watches, and the relay for the EA.
 
+mod prompt;
+
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -10,8 +12,11 @@ use axum::routing::{any, get};
 use axum::{Json, Router};
 use common::error::Problem;
 use common::http::BODY_BYTES_MAX;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
 
 use crate::error::Error;
+use crate::http::prompt::PromptListener;
 use crate::parts::Parts;
 use crate::relay::{PATHS, Relay};
 
@@ -41,13 +46,14 @@ async fn state(State(parts): State<Arc<Parts>>) -> impl IntoResponse {
     Json(parts.report())
 }
 
-/// What the EA may ask.
-pub(crate) fn relay(relay: Arc<Relay>) -> Router {
-    PATHS
+/// Serves what the EA may ask until told to stop.
+pub(crate) async fn serve_relay(listener: TcpListener, relay: Arc<Relay>, stop: CancellationToken) {
+    let router = PATHS
         .iter()
         .fold(Router::new(), |router, path| router.route(path, any(pass)))
         .fallback(|| async { Problem::not_found("the relay passes the Expert Advisor's own requests only") })
-        .with_state(relay)
+        .with_state(relay);
+    common::http::serve_on(PromptListener(listener), router, stop).await;
 }
 
 async fn pass(State(relay): State<Arc<Relay>>, request: Request) -> Result<Response, Error> {

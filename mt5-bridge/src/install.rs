@@ -9,9 +9,9 @@ use http_body_util::{BodyExt as _, Full};
 use hyper::{Request, StatusCode, Uri};
 use tokio::io::AsyncWriteExt as _;
 
+use crate::connections::{cause, connections};
 use crate::health::State;
 use crate::parts::Part;
-use crate::relay::Connections;
 use crate::settings::{Installer, Settings};
 use crate::startup;
 use crate::wine::{Wine, windows};
@@ -24,22 +24,18 @@ const DOWNLOAD_DEADLINE: Duration = Duration::from_mins(10);
 /// The installer itself downloads some hundred megabytes.
 const INSTALL_DEADLINE: Duration = Duration::from_mins(20);
 const COMPILE_DEADLINE: Duration = Duration::from_mins(3);
+/// What every Windows program begins with; a page that says sorry does not.
+const PROGRAM: &[u8] = b"MZ";
 const INSTALLER_BYTES_MAX: usize = 256 * 1024 * 1024;
 
 /// Sets up what is missing on this display.
-pub(crate) async fn install(
-    part: &Part,
-    settings: &Settings,
-    wine: &Wine,
-    connections: &Connections,
-    display: u32,
-) -> Result<(), String> {
+pub(crate) async fn install(part: &Part, settings: &Settings, wine: &Wine, display: u32) -> Result<(), String> {
     part.set(State::Preparing("preparing the Wine prefix".to_owned()));
     let folder = wine.program_folder(&settings.folder);
     wine.prepare(display, installed(&folder)).await?;
     if !installed(&folder) {
         part.set(State::Preparing("installing the terminal".to_owned()));
-        install_terminal(settings, wine, connections, display, &folder).await?;
+        install_terminal(settings, wine, display, &folder).await?;
     }
     let source = format!("MQL5\\Experts\\{}.mq5", settings.chart.expert);
     let program = folder.join("MQL5").join("Experts").join(format!("{}.ex5", settings.chart.expert));
@@ -62,19 +58,12 @@ fn installed(folder: &Path) -> bool {
     [TERMINAL, COMPILER].iter().all(|program| folder.join(program).is_file())
 }
 
-async fn install_terminal(
-    settings: &Settings,
-    wine: &Wine,
-    connections: &Connections,
-    display: u32,
-    folder: &Path,
-) -> Result<(), String> {
+async fn install_terminal(settings: &Settings, wine: &Wine, display: u32, folder: &Path) -> Result<(), String> {
     let file = match &settings.installer {
         Installer::File(file) => file.clone(),
         Installer::Download(uri) => {
             let file = settings.data.join("mt5setup.exe");
-            let download = download(connections, uri, &file);
-            let outcome = tokio::time::timeout(DOWNLOAD_DEADLINE, download).await;
+            let outcome = tokio::time::timeout(DOWNLOAD_DEADLINE, download(uri, &file)).await;
             outcome.map_err(|_| format!("{uri} took longer than {} s", DOWNLOAD_DEADLINE.as_secs()))??;
             file
         }
@@ -96,26 +85,28 @@ async fn install_terminal(
 }
 
 /// Fetches the installer into a file, which appears under its name only when it is whole.
-async fn download(connections: &Connections, uri: &Uri, file: &Path) -> Result<(), String> {
+async fn download(uri: &Uri, file: &Path) -> Result<(), String> {
     let request = Request::get(uri).body(Full::default()).map_err(|error| error.to_string())?;
-    let response = connections.request(request).await.map_err(|error| format!("{uri} can't be fetched: {error}"))?;
+    let response = connections(None)?.request(request).await;
+    let response = response.map_err(|error| format!("{uri} can't be fetched: {}", cause(&error)))?;
     if response.status() != StatusCode::OK {
         return Err(format!("{uri} answered {}; set MT5_INSTALLER to a file", response.status()));
     }
     let part = file.with_extension("part");
     let mut output = tokio::fs::File::create(&part).await.map_err(failed("make", &part))?;
-    let (mut body, mut length) = (response.into_body(), 0);
+    let (mut body, mut length, mut head) = (response.into_body(), 0, Vec::<u8>::new());
     while let Some(frame) = body.frame().await {
-        let frame = frame.map_err(|error| format!("{uri} broke off: {error}"))?;
+        let frame = frame.map_err(|error| format!("{uri} broke off: {}", cause(&error)))?;
         let Ok(data) = frame.into_data() else { continue };
-        if length == 0 && !data.starts_with(b"MZ") {
-            return Err(format!("{uri} is not a Windows program"));
-        }
         length += data.len();
         if length > INSTALLER_BYTES_MAX {
             return Err(format!("{uri} is longer than {INSTALLER_BYTES_MAX} bytes"));
         }
+        head.extend(data.iter().take(PROGRAM.len().saturating_sub(head.len())));
         output.write_all(&data).await.map_err(failed("write", &part))?;
+    }
+    if head != PROGRAM {
+        return Err(format!("{uri} is not a Windows program"));
     }
     output.sync_all().await.map_err(failed("write", &part))?;
     tokio::fs::rename(&part, file).await.map_err(failed("rename", &part))

@@ -4,6 +4,8 @@
 //! Invariant: what keeps the terminal alive never decides about a trade; the EA and the dispatcher do.
 
 mod check;
+mod connections;
+mod dispatcher;
 mod display;
 mod error;
 mod health;
@@ -21,20 +23,22 @@ mod vnc;
 mod wine;
 
 use std::net::SocketAddr;
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 
 use common::clock::Clock;
 use common::service::Lifecycle;
-use hyper::header::HeaderValue;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+use crate::connections::connections;
+use crate::dispatcher::Dispatcher;
 use crate::parts::Parts;
 use crate::process::Children;
-use crate::relay::{Connections, Relay};
+use crate::relay::Relay;
 use crate::seen::Seen;
 use crate::settings::Settings;
 use crate::terminal::Terminal;
@@ -93,22 +97,24 @@ async fn run(settings: Settings) -> Result<bool, String> {
     let stop = stop_on_signals().map_err(|error| error.to_string())?;
     secret::folder(&settings.data)?;
     secret::folder(&settings.run)?;
-    let connections = relay::connections().map_err(|error| format!("no root certificates: {error}"))?;
-    let key = HeaderValue::try_from(&settings.key).map_err(|_| "TERMINAL_KEY is no header".to_owned())?;
+    // The display's lock and the socket of Wine's server are there, wherever a program's own files are.
+    secret::writable(Path::new("/tmp"))?;
     let seen = Arc::new(Seen::new(Clock::default()));
     let parts = Arc::new(Parts::new(seen.clone(), settings.limits));
-    let relay = Arc::new(Relay::new(connections.clone(), settings.dispatcher.clone(), key, seen));
+    let connections = connections(settings.authorities.clone())?;
+    let dispatcher = Dispatcher::new(connections, settings.dispatcher.clone(), &settings.key, seen.clone())?;
+    let relay = Arc::new(Relay::new(dispatcher, seen));
     let lifecycle = Lifecycle::default();
     lifecycle.serve_metrics(bind(settings.metrics_addr, "METRICS_ADDR").await?);
     let health = bind(settings.http_addr, "HTTP_ADDR").await?;
     lifecycle.spawn("health", common::http::serve(health, http::health(parts.clone()), lifecycle.stop().clone()));
     let listener = bind(settings.relay_addr, "RELAY_ADDR").await?;
-    lifecycle.spawn("relay", common::http::serve(listener, http::relay(relay.clone()), lifecycle.stop().clone()));
+    lifecycle.spawn("relay", http::serve_relay(listener, relay.clone(), lifecycle.stop().clone()));
     lifecycle.spawn("wait", relay.watch(lifecycle.stop().clone()));
     tracing::info!(http.address = %settings.http_addr, metrics.address = %settings.metrics_addr,
         relay.address = %settings.relay_addr, dispatcher = %settings.dispatcher, "started");
     let children_stop = stop.child_token();
-    let supervision = supervise(&settings, &parts, &connections, &children_stop);
+    let supervision = supervise(&settings, &parts, &children_stop);
     tokio::pin!(supervision);
     tokio::select! {
         () = &mut supervision => {}
@@ -130,19 +136,16 @@ pub async fn relay_alone(
     key: &str,
     stop: CancellationToken,
 ) -> Result<(), String> {
-    let connections = relay::connections().map_err(|error| format!("no root certificates: {error}"))?;
     let dispatcher = dispatcher.parse().map_err(|_| format!("{dispatcher} is no address"))?;
-    let key = HeaderValue::try_from(key).map_err(|_| "the key is no header".to_owned())?;
-    let relay = Arc::new(Relay::new(connections, dispatcher, key, Arc::new(Seen::new(Clock::default()))));
-    tokio::join!(
-        common::http::serve(listener, http::relay(relay.clone()), stop.clone()),
-        Arc::clone(&relay).watch(stop)
-    );
+    let seen = Arc::new(Seen::new(Clock::default()));
+    let dispatcher = Dispatcher::new(connections(None)?, dispatcher, key, seen.clone())?;
+    let relay = Arc::new(Relay::new(dispatcher, seen));
+    tokio::join!(http::serve_relay(listener, relay.clone(), stop.clone()), Arc::clone(&relay).watch(stop));
     Ok(())
 }
 
 /// Keeps all programs running until told to stop; then the terminal ends first, what it stands on after it.
-async fn supervise(settings: &Settings, parts: &Parts, connections: &Connections, stop: &CancellationToken) {
+async fn supervise(settings: &Settings, parts: &Parts, stop: &CancellationToken) {
     let children = Children::default();
     let (sender, numbers) = watch::channel(None);
     let rest = CancellationToken::new();
@@ -153,7 +156,7 @@ async fn supervise(settings: &Settings, parts: &Parts, connections: &Connections
     let vnc =
         process::keep(&parts.vnc, &rest, async || vnc::run(&parts.vnc, &children, settings, &mut for_vnc, &rest).await);
     let wine = Wine::new(children.clone(), &settings.data);
-    let terminal = Terminal { settings, parts, children: &children, connections, wine };
+    let terminal = Terminal { settings, parts, children: &children, wine };
     let mut for_terminal = numbers;
     let terminal = async {
         process::keep(&parts.terminal, stop, async || terminal.run(&mut for_terminal, stop).await).await;

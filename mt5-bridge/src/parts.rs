@@ -36,7 +36,7 @@ impl Part {
     }
 }
 
-/// All of them, and what was seen of the EA.
+/// All of them, and what was seen of the EA and the dispatcher.
 pub(crate) struct Parts {
     pub(crate) display: Part,
     pub(crate) vnc: Part,
@@ -58,6 +58,7 @@ impl Parts {
             vnc: self.vnc.state(),
             terminal: self.terminal.state(),
             expert: self.seen.expert(),
+            dispatcher: self.seen.last_answer(),
         };
         health::report(&observed, &self.limits)
     }

@@ -4,22 +4,17 @@
 //! an empty list, and only while a wait at the dispatcher (`limit=0`, which claims nothing) is under way that would
 //! have ended if there were something to hand out; and never for longer than [`PASS_INTERVAL`].
 
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use common::retry::Pauses;
-use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::body::Bytes;
-use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
-use hyper::{Method, Request, Response, StatusCode, Uri};
-use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
-use hyper_util::client::legacy::Client;
-use hyper_util::client::legacy::connect::HttpConnector;
-use hyper_util::rt::{TokioExecutor, TokioTimer};
+use hyper::header::{self, HeaderValue};
+use hyper::{Method, Request, Response, StatusCode};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+use crate::dispatcher::Dispatcher;
 use crate::error::Error;
 use crate::seen::Seen;
 
@@ -38,43 +33,10 @@ const SILENCE: Duration = Duration::from_secs(5);
 const WAIT: Duration = Duration::from_secs(25);
 /// How long the dispatcher may take beyond what it was asked to wait.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
-/// The longest answer: a hundred signals with long comments are far below.
-const ANSWER_BYTES_MAX: usize = 4 * 1024 * 1024;
-const API_KEY: HeaderName = HeaderName::from_static("x-api-key");
-/// Headers of one connection, which are not passed on, and those that are made anew.
-const OF_ONE_CONNECTION: [HeaderName; 9] = [
-    header::CONNECTION,
-    HeaderName::from_static("keep-alive"),
-    header::TRANSFER_ENCODING,
-    header::CONTENT_LENGTH,
-    header::TE,
-    header::TRAILER,
-    header::UPGRADE,
-    header::HOST,
-    header::EXPECT,
-];
 
-/// Connections to the outside, kept warm; plain or encrypted.
-pub(crate) type Connections = Client<HttpsConnector<HttpConnector>, Full<Bytes>>;
-
-/// Connections that trust the system's root certificates.
-pub(crate) fn connections() -> std::io::Result<Connections> {
-    let mut connector = HttpConnector::new();
-    connector.enforce_http(false);
-    connector.set_nodelay(true);
-    connector.set_connect_timeout(Some(CONNECT_TIMEOUT));
-    connector.set_keepalive(Some(Duration::from_secs(15)));
-    let connector =
-        HttpsConnectorBuilder::new().with_native_roots()?.https_or_http().enable_http1().wrap_connector(connector);
-    Ok(Client::builder(TokioExecutor::new()).pool_timer(TokioTimer::new()).build(connector))
-}
-
-/// The way to the dispatcher.
+/// Between the EA and the dispatcher.
 pub(crate) struct Relay {
-    connections: Connections,
-    base: Uri,
-    key: HeaderValue,
+    dispatcher: Dispatcher,
     seen: Arc<Seen>,
     /// The installation for which a wait is under way.
     waiting: Mutex<Option<String>>,
@@ -82,7 +44,6 @@ pub(crate) struct Relay {
     passed_at: Mutex<Option<Instant>>,
     /// The installation of each poll that the dispatcher answered.
     answered: watch::Sender<String>,
-    reachable: AtomicBool,
 }
 
 /// An answer, and how much of the time the dispatcher took.
@@ -92,18 +53,9 @@ pub(crate) struct Answer {
 }
 
 impl Relay {
-    pub(crate) fn new(connections: Connections, base: Uri, mut key: HeaderValue, seen: Arc<Seen>) -> Self {
-        key.set_sensitive(true);
-        Self {
-            connections,
-            base,
-            key,
-            seen,
-            waiting: Mutex::default(),
-            passed_at: Mutex::default(),
-            answered: watch::Sender::default(),
-            reachable: AtomicBool::new(true),
-        }
+    pub(crate) fn new(dispatcher: Dispatcher, seen: Arc<Seen>) -> Self {
+        let (waiting, passed_at, answered) = (Mutex::default(), Mutex::default(), watch::Sender::default());
+        Self { dispatcher, seen, waiting, passed_at, answered }
     }
 
     /// Answers a request of the EA.
@@ -120,7 +72,7 @@ impl Relay {
         }
         let asked_to_wait = number(&query, "wait_ms").map_or(Duration::ZERO, Duration::from_millis).min(WAIT);
         let started = Instant::now();
-        let response = self.pass(request, asked_to_wait + ANSWER_TIMEOUT).await?;
+        let response = self.dispatcher.pass(request, asked_to_wait + ANSWER_TIMEOUT).await?;
         if polls && response.status() == StatusCode::OK {
             self.answered.send_replace(parameter(&query, "terminal").unwrap_or_default().to_owned());
         }
@@ -139,46 +91,6 @@ impl Relay {
         }
         *passed_at = Some(Instant::now());
         false
-    }
-
-    /// Sends the request on; only the key, the host and what concerns one connection differ.
-    async fn pass(&self, request: Request<Bytes>, deadline: Duration) -> Result<Response<Bytes>, Error> {
-        let (mut parts, body) = request.into_parts();
-        parts.uri = self.target(&parts.uri)?;
-        strip(&mut parts.headers);
-        parts.headers.remove(header::AUTHORIZATION);
-        parts.headers.insert(API_KEY, self.key.clone());
-        let outcome = self.exchange(Request::from_parts(parts, Full::new(body)), deadline).await;
-        let reachable = outcome.is_ok();
-        if self.reachable.swap(reachable, Ordering::Relaxed) != reachable {
-            match &outcome {
-                Ok(_) => tracing::info!("the dispatcher answers again"),
-                Err(error) => tracing::warn!(%error, "the EA's requests do not get through"),
-            }
-        }
-        outcome
-    }
-
-    async fn exchange(&self, request: Request<Full<Bytes>>, deadline: Duration) -> Result<Response<Bytes>, Error> {
-        let exchange = async {
-            let response = self.connections.request(request).await.map_err(|error| unreachable(&error))?;
-            let (mut parts, body) = response.into_parts();
-            let body = Limited::new(body, ANSWER_BYTES_MAX).collect().await;
-            let body = body.map_err(|error| Error::Unreachable(format!("its answer broke off: {error}")))?;
-            strip(&mut parts.headers);
-            Ok(Response::from_parts(parts, body.to_bytes()))
-        };
-        tokio::time::timeout(deadline, exchange).await.unwrap_or(Err(Error::Late(deadline.as_secs())))
-    }
-
-    /// The address at the dispatcher, path and query as they came.
-    fn target(&self, asked: &Uri) -> Result<Uri, Error> {
-        let below = self.base.path().trim_end_matches('/');
-        let path = asked.path_and_query().map_or("/", |path| path.as_str());
-        let mut parts = self.base.clone().into_parts();
-        let joined = format!("{below}{path}").parse();
-        parts.path_and_query = Some(joined.map_err(|_| Error::Unusable("the path cannot be passed on".to_owned()))?);
-        Uri::from_parts(parts).map_err(|error| Error::Unusable(error.to_string()))
     }
 
     /// Waits at the dispatcher for the EA, one wait after each poll that was answered, until told to stop.
@@ -220,10 +132,9 @@ impl Relay {
     /// One wait. It ends when there may be something to hand out, or when the dispatcher's patience does.
     async fn wait(&self, terminal: &str) -> Result<(), Error> {
         let query = format!("{PENDING}?limit=0&wait_ms={}&protocol=2&terminal={terminal}", WAIT.as_millis());
-        let uri: Uri = query.parse().map_err(|_| Error::Unusable("the terminal's id is no query".to_owned()))?;
-        let request = Request::get(self.target(&uri)?).header(API_KEY, self.key.clone()).body(Full::default());
-        let request = request.map_err(|error| Error::Unusable(error.to_string()))?;
-        let response = self.exchange(request, WAIT + ANSWER_TIMEOUT).await?;
+        let request = Request::get(query).body(Bytes::new());
+        let request = request.map_err(|_| Error::Unusable("the terminal's id is no query".to_owned()))?;
+        let response = self.dispatcher.pass(request, WAIT + ANSWER_TIMEOUT).await?;
         match response.status() {
             StatusCode::OK => Ok(()),
             status => Err(Error::Unusable(format!("the dispatcher answered {status}"))),
@@ -250,22 +161,6 @@ fn empty() -> Response<Bytes> {
     response
 }
 
-/// Removes what concerns one connection, also what the header `Connection` names.
-fn strip(headers: &mut HeaderMap) {
-    let named: Vec<String> = headers
-        .get_all(header::CONNECTION)
-        .iter()
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|value| value.split(',').map(|name| name.trim().to_owned()))
-        .collect();
-    for name in &named {
-        headers.remove(name.as_str());
-    }
-    for name in &OF_ONE_CONNECTION {
-        headers.remove(name);
-    }
-}
-
 /// A parameter of a query as it is written there.
 fn parameter<'a>(query: &'a str, name: &str) -> Option<&'a str> {
     query.split('&').filter_map(|pair| pair.split_once('=')).find(|(key, _)| *key == name).map(|(_, value)| value)
@@ -275,38 +170,9 @@ fn number(query: &str, name: &str) -> Option<u64> {
     parameter(query, name)?.parse().ok()
 }
 
-/// The innermost cause says what a person can act on.
-fn unreachable(error: &hyper_util::client::legacy::Error) -> Error {
-    let mut cause: &dyn std::error::Error = error;
-    while let Some(source) = cause.source() {
-        cause = source;
-    }
-    Error::Unreachable(cause.to_string())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    /// Goal: a header that concerns one connection is not passed on, everything else is.
-    #[test]
-    fn headers_of_one_connection_stay_behind() {
-        let mut headers = HeaderMap::new();
-        for (name, value) in [
-            ("connection", "keep-alive, X-Of-This-Connection"),
-            ("x-of-this-connection", "1"),
-            ("transfer-encoding", "chunked"),
-            ("x-account-mode", "reducing"),
-            ("retry-after", "1"),
-            ("content-type", "application/json"),
-        ] {
-            headers.insert(HeaderName::try_from(name).unwrap(), HeaderValue::from_static(value));
-        }
-        strip(&mut headers);
-        let mut left: Vec<&str> = headers.keys().map(HeaderName::as_str).collect();
-        left.sort_unstable();
-        assert_eq!(left, ["content-type", "retry-after", "x-account-mode"]);
-    }
 
     /// Goal: a parameter is found by its whole name, and passed on as it was written.
     #[test]

@@ -1,7 +1,8 @@
-//! What the passing requests show of the EA: that it lives, and what it says of its connection. Nothing about trades.
+//! What the passing requests show: that the EA lives, what it says of its connection, and whether the dispatcher answers.
+//! Nothing about trades.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use common::clock::Clock;
 use serde::Deserialize;
@@ -9,10 +10,12 @@ use time::OffsetDateTime;
 
 use crate::health::Expert;
 
-/// What was seen since the terminal's start.
+/// What was seen of the EA since the terminal's start, and of the dispatcher.
 pub(crate) struct Seen {
     clock: Clock,
     last: Mutex<Last>,
+    /// When a request last went to the dispatcher, and what was wrong.
+    dispatcher: Mutex<Option<(Instant, Result<(), String>)>>,
 }
 
 #[derive(Clone, Copy, Default)]
@@ -32,7 +35,7 @@ struct Update {
 
 impl Seen {
     pub(crate) fn new(clock: Clock) -> Self {
-        Self { clock, last: Mutex::default() }
+        Self { clock, last: Mutex::default(), dispatcher: Mutex::default() }
     }
 
     fn last(&self) -> MutexGuard<'_, Last> {
@@ -63,6 +66,24 @@ impl Seen {
         for (name, said) in said {
             metrics::gauge!(name).set(f64::from(said == Some(true)));
         }
+    }
+
+    /// A request went to the dispatcher, and how that ended.
+    pub(crate) fn dispatcher(&self, outcome: Result<(), String>) {
+        let mut dispatcher = self.dispatcher.lock().unwrap_or_else(PoisonError::into_inner);
+        let was_wrong = matches!(&*dispatcher, Some((_, Err(_))));
+        match &outcome {
+            Ok(()) if was_wrong => tracing::info!("the dispatcher answers again"),
+            Err(why) if !was_wrong => tracing::warn!(why, "the EA's requests do not get through"),
+            _ => {}
+        }
+        *dispatcher = Some((Instant::now(), outcome));
+    }
+
+    /// How the last request to the dispatcher ended, and how long ago.
+    pub(crate) fn last_answer(&self) -> Option<(Duration, Result<(), String>)> {
+        let dispatcher = self.dispatcher.lock().unwrap_or_else(PoisonError::into_inner);
+        dispatcher.as_ref().map(|(at, outcome)| (at.elapsed(), outcome.clone()))
     }
 
     /// With ages counted from now.

@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use common::config::{ConfigError, address, optional, required, seconds};
 use hyper::Uri;
+use rustls::RootCertStore;
 
+use crate::connections;
 use crate::startup::{Chart, Login};
 
 /// Where MetaQuotes offers the installer, which must not be redistributed.
@@ -47,6 +49,8 @@ pub(crate) struct Settings {
     /// Where the EA talks to; loopback, since whoever talks to it has the terminal's key.
     pub(crate) relay_addr: SocketAddr,
     pub(crate) dispatcher: Uri,
+    /// Who may sign the dispatcher's certificate, instead of the system's authorities.
+    pub(crate) authorities: Option<RootCertStore>,
     pub(crate) key: String,
     pub(crate) vnc: Option<Vnc>,
     /// Size of the screen, such as `1280x800`.
@@ -82,8 +86,7 @@ impl Settings {
     /// Reads everything; all that is missing or wrong.
     pub(crate) fn from_env() -> Result<Self, Vec<ConfigError>> {
         let mut errors = Errors::default();
-        let settings = Self::read(&mut errors);
-        match settings {
+        match Self::read(&mut errors) {
             Some(settings) if errors.0.is_empty() => Ok(settings),
             _ => Err(errors.0),
         }
@@ -95,6 +98,7 @@ impl Settings {
         let metrics_addr = errors.take(address("METRICS_ADDR", "127.0.0.1:9000"));
         let relay_addr = errors.take(address("RELAY_ADDR", "127.0.0.1:80").and_then(loopback));
         let dispatcher = errors.take(dispatcher());
+        let authorities = errors.take(authorities());
         let key = errors.take(key());
         let vnc = errors.take(vnc());
         let screen = errors.take(text("SCREEN", "1280x800", screen));
@@ -123,6 +127,7 @@ impl Settings {
             metrics_addr: metrics_addr?,
             relay_addr: relay_addr?,
             dispatcher: dispatcher?,
+            authorities: authorities?,
             key: key?,
             vnc: vnc?,
             screen: screen?,
@@ -158,6 +163,11 @@ fn base(text: &str) -> Option<Uri> {
 fn dispatcher() -> Result<Uri, ConfigError> {
     let url = required("DISPATCHER_URL", "the platform's address, such as https://signals.example.org")?;
     base(&url).ok_or_else(|| bad("DISPATCHER_URL", "it is not an address like https://signals.example.org"))
+}
+
+fn authorities() -> Result<Option<RootCertStore>, ConfigError> {
+    let authorities = optional("DISPATCHER_CA")?.map(|pem| connections::authorities(&pem)).transpose();
+    authorities.map_err(|error| bad("DISPATCHER_CA", format!("it holds no usable certificates (PEM): {error}")))
 }
 
 fn key() -> Result<String, ConfigError> {

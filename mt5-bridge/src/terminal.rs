@@ -12,7 +12,6 @@ use crate::health::{State, hung};
 use crate::install::{self, TERMINAL};
 use crate::parts::Parts;
 use crate::process::{Child, Children, ending};
-use crate::relay::Connections;
 use crate::settings::Settings;
 use crate::wine::{Wine, windows};
 use crate::{secret, startup};
@@ -33,7 +32,6 @@ pub(crate) struct Terminal<'a> {
     pub(crate) settings: &'a Settings,
     pub(crate) parts: &'a Parts,
     pub(crate) children: &'a Children,
-    pub(crate) connections: &'a Connections,
     pub(crate) wine: Wine,
 }
 
@@ -43,7 +41,7 @@ impl Terminal<'_> {
         let Some(display) = wait_for(numbers, stop).await else { return "stopped".to_owned() };
         // What a predecessor left would keep the old display and the old state.
         self.wine.end_all().await;
-        let set_up = install::install(&self.parts.terminal, self.settings, &self.wine, self.connections, display);
+        let set_up = install::install(&self.parts.terminal, self.settings, &self.wine, display);
         let outcome = tokio::select! {
             outcome = set_up => outcome,
             () = gone(numbers.clone(), display) => Err("the display went away".to_owned()),

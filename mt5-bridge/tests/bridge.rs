@@ -3,6 +3,12 @@
 
 #[path = "bridge/dispatcher.rs"]
 mod dispatcher;
+#[path = "bridge/install.rs"]
+mod install;
+#[path = "bridge/prefix.rs"]
+mod prefix;
+#[path = "bridge/process.rs"]
+mod process;
 #[path = "bridge/relay.rs"]
 mod relay;
 #[path = "bridge/rfb.rs"]
@@ -13,5 +19,9 @@ mod settings;
 mod start;
 #[path = "bridge/support.rs"]
 mod support;
+#[path = "bridge/tls.rs"]
+mod tls;
 #[path = "bridge/trouble.rs"]
 mod trouble;
+#[path = "bridge/words.rs"]
+mod words;

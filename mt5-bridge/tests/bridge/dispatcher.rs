@@ -9,6 +9,7 @@ use axum::body::{Body, Bytes};
 use axum::extract::State;
 use axum::http::{HeaderMap, Method, StatusCode, Uri};
 use axum::response::Response;
+use axum::serve::Listener;
 use tokio::sync::watch;
 
 /// A request as it arrived.
@@ -42,7 +43,11 @@ pub(crate) struct Dispatcher {
 
 impl Dispatcher {
     pub(crate) async fn start() -> Self {
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        Self::serve(tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port"))
+    }
+
+    /// The same over any kind of connection.
+    pub(crate) fn serve(listener: impl Listener<Addr = SocketAddr>) -> Self {
         let address = listener.local_addr().expect("an address");
         let dispatcher = Self { address, asked: Arc::default(), offers: watch::Sender::default() };
         let router = Router::new().fallback(answer).with_state(dispatcher.clone());

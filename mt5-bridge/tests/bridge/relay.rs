@@ -3,9 +3,12 @@
 use std::time::{Duration, Instant};
 
 use hyper::{Method, StatusCode};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
 
 use crate::dispatcher::Dispatcher;
 use crate::support::{Answer, Bridge, KEY, Options, eventually};
+use crate::words::Words;
 
 const POLL: &str = "/api/signals/pending?limit=10&wait_ms=0&protocol=2&terminal=unit-1";
 
@@ -146,6 +149,54 @@ async fn an_unreachable_dispatcher_is_a_bad_gateway() {
     bridge.finish().await;
 }
 
+/// Goal: a dispatcher that takes a request and does not answer is told from one that can't be reached, within ten seconds
+/// more than the poll was to wait; a report's outcome is then unknown, and `/health` says why nothing gets through.
+#[tokio::test]
+async fn a_dispatcher_that_does_not_answer_is_a_gateway_timeout() {
+    // The kernel takes its connections; nobody reads from them.
+    let dispatcher = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let bridge = bridge(format!("http://{}", dispatcher.local_addr().expect("an address"))).await;
+    assert_eq!(bridge.health().await["dispatcher"]["state"], "nothing was asked of it yet");
+    let asked = Instant::now();
+    let answer = bridge.relay(Method::POST, "/api/trades/confirm", &[], "{}").await;
+    let took = asked.elapsed();
+    assert!(took >= Duration::from_secs(10) && took < Duration::from_secs(12), "{took:?}");
+    let problem: serde_json::Value = serde_json::from_slice(&answer.body).expect("JSON");
+    assert_eq!((answer.status, &problem["code"]), (StatusCode::GATEWAY_TIMEOUT, &"dispatcher_timeout".into()));
+    assert_eq!(problem["outcome"], "unknown");
+    assert_eq!(problem["detail"], "the dispatcher did not answer within 10 s");
+    let health = bridge.health().await;
+    let state = health["dispatcher"]["state"].as_str().expect("words");
+    assert!(state.starts_with("the dispatcher did not answer within 10 s ("), "{state}");
+    assert_eq!(health["dispatcher"]["ok"], false);
+    bridge.finish().await;
+}
+
+/// Goal: half an answer is none, whatever its status said; and once the dispatcher answers again, `/health` says that.
+#[tokio::test]
+async fn an_answer_that_breaks_off_is_a_bad_gateway() {
+    let dispatcher = Words::start(b"HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\n[{\"id\":".to_vec()).await;
+    let bridge = bridge(format!("http://{}", dispatcher.address)).await;
+    let answer = poll(&bridge).await;
+    let problem: serde_json::Value = serde_json::from_slice(&answer.body).expect("JSON");
+    assert_eq!((answer.status, &problem["code"]), (StatusCode::BAD_GATEWAY, &"dispatcher_unreachable".into()));
+    assert_eq!(problem["outcome"], "unknown");
+    assert!(problem["detail"].as_str().expect("words").contains("its answer broke off"), "{problem}");
+    assert_eq!(bridge.health().await["dispatcher"]["ok"], false);
+
+    dispatcher.say(b"HTTP/1.1 401 Unauthorized\r\ncontent-length: 0\r\n\r\n".to_vec());
+    assert_eq!(poll(&bridge).await.status, StatusCode::UNAUTHORIZED);
+    let health = bridge.health().await;
+    let state = health["dispatcher"]["state"].as_str().expect("words");
+    assert!(state.starts_with("the dispatcher refuses the terminal's key: 401 Unauthorized"), "{state}");
+
+    dispatcher.say(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n[]".to_vec());
+    assert_eq!(poll(&bridge).await.status, StatusCode::OK);
+    let health = bridge.health().await;
+    assert_eq!(health["dispatcher"], serde_json::json!({"ok": true, "state": "answered 0 s ago"}));
+    bridge.finish().await;
+}
+
 /// Goal: what the relay adds to a request is below half a millisecond for 99 of 100.
 #[tokio::test]
 async fn the_relay_adds_less_than_half_a_millisecond() {
@@ -160,5 +211,32 @@ async fn the_relay_adds_less_than_half_a_millisecond() {
     let all = bridge.metric("bridge_relay_added_seconds_count").await;
     println!("{fast} of {all} requests below 0.5 ms");
     assert!(all >= 500.0 && fast / all >= 0.99, "{fast} of {all}");
+    bridge.finish().await;
+}
+
+/// Goal: Windows sends the head and the body of a report apart, the body once the head is acknowledged; that is done at
+/// once, not after the 40 ms that the kernel would wait for an answer to send it with.
+#[tokio::test]
+async fn a_report_in_two_pieces_is_not_held_up() {
+    let dispatcher = Dispatcher::start().await;
+    let bridge = bridge(format!("http://{}", dispatcher.address)).await;
+    let mut stream = TcpStream::connect(("127.0.0.1", bridge.relay_port)).await.expect("a connection");
+    let mut times = Vec::new();
+    for _ in 0..40 {
+        let started = Instant::now();
+        stream
+            .write_all(b"POST /api/account/update HTTP/1.1\r\nhost: a\r\ncontent-length: 2\r\n\r\n")
+            .await
+            .expect("sent");
+        stream.write_all(b"{}").await.expect("sent");
+        let mut answer = Vec::new();
+        while !answer.ends_with(b"{\"status\":\"ok\"}") {
+            answer.push(stream.read_u8().await.expect("an answer"));
+        }
+        times.push(started.elapsed());
+    }
+    times.sort_unstable();
+    println!("half of the reports within {:?}", times[times.len() / 2]);
+    assert!(times[times.len() / 2] < Duration::from_millis(20), "{times:?}");
     bridge.finish().await;
 }

@@ -1,8 +1,9 @@
 //! The first start, what a person sees, and the orderly end.
 
 use crate::dispatcher::Dispatcher;
+use crate::process::{memory_mb, signal};
 use crate::rfb;
-use crate::support::{Bridge, KEY, Options, VNC_PASSWORD, eventually, memory_mb, signal};
+use crate::support::{Bridge, KEY, Options, VNC_PASSWORD, eventually};
 
 /// The stand-in's window: its colour as the screen shows it, and how many pixels it has.
 const WINDOW: (u32, usize) = (0x00C8_1090, 600 * 300);

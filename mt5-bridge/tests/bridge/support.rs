@@ -13,13 +13,15 @@ use hyper_util::rt::TokioExecutor;
 use serde_json::Value;
 use tokio::process::{Child, Command};
 
+use crate::prefix::{TERMINAL_FOLDER, copy_prefix, standin};
+use crate::process::{Process, signal};
+
 /// How long a condition may take to come true: starting Wine anew is part of most.
 pub(crate) const DEADLINE: Duration = Duration::from_mins(1);
 /// How long a stop may take, a terminal that hangs included.
 const STOP_DEADLINE: Duration = Duration::from_secs(15);
 pub(crate) const KEY: &str = "mt5c_terminal_secret-of-the-terminal";
 pub(crate) const VNC_PASSWORD: &str = "8-Qwz.7k";
-const TERMINAL_FOLDER: &str = "drive_c/Program Files/MetaTrader 5";
 
 /// What a bridge is started with.
 pub(crate) struct Options<'a> {
@@ -33,10 +35,11 @@ pub(crate) struct Options<'a> {
 
 /// A bridge that runs.
 pub(crate) struct Bridge {
+    command: Command,
     process: Child,
     pub(crate) folder: PathBuf,
     pub(crate) vnc_port: u16,
-    relay_port: u16,
+    pub(crate) relay_port: u16,
     health_port: u16,
     metrics_port: u16,
 }
@@ -69,9 +72,21 @@ impl Bridge {
         let log = std::fs::File::create(folder.join("log")).expect("a log");
         let process = command.stdin(Stdio::null()).stderr(log).spawn().expect("the bridge starts");
         let [relay_port, health_port, metrics_port, vnc_port] = ports;
-        let bridge = Self { process, folder, vnc_port, relay_port, health_port, metrics_port };
-        eventually("the bridge answers", || async { bridge.try_get("/livez").await }).await;
+        let bridge = Self { command, process, folder, vnc_port, relay_port, health_port, metrics_port };
+        bridge.until_it_answers().await;
         bridge
+    }
+
+    /// Stops it and starts it again, as a container is restarted.
+    pub(crate) async fn restart(&mut self) {
+        let status = self.stop().await;
+        assert!(status.success(), "{status}");
+        self.process = self.command.spawn().expect("the bridge starts");
+        self.until_it_answers().await;
+    }
+
+    async fn until_it_answers(&self) {
+        eventually("the bridge answers", || async { self.try_get("/livez").await }).await;
     }
 
     pub(crate) fn id(&self) -> u32 {
@@ -174,52 +189,6 @@ impl Drop for Bridge {
     }
 }
 
-/// A process as the kernel tells it.
-#[derive(Debug)]
-pub(crate) struct Process {
-    pub(crate) id: u32,
-    pub(crate) parent: u32,
-    pub(crate) state: char,
-    pub(crate) command: String,
-    pub(crate) environment: Vec<String>,
-}
-
-impl Process {
-    fn read(id: u32) -> Option<Self> {
-        let list = |file: &str| {
-            let bytes = std::fs::read(format!("/proc/{id}/{file}")).unwrap_or_default();
-            let part = |part: &[u8]| String::from_utf8_lossy(part).into_owned();
-            bytes.split(|byte| *byte == 0).map(part).collect::<Vec<String>>()
-        };
-        let stat = std::fs::read_to_string(format!("/proc/{id}/stat")).ok()?;
-        let mut fields = stat.rsplit_once(')')?.1.split_whitespace();
-        Some(Self {
-            id,
-            state: fields.next()?.chars().next()?,
-            parent: fields.next()?.parse().ok()?,
-            command: list("cmdline").join(" "),
-            environment: list("environ"),
-        })
-    }
-
-    fn all() -> impl Iterator<Item = Self> {
-        let entries = std::fs::read_dir("/proc").expect("/proc").flatten();
-        entries.filter_map(|entry| Self::read(entry.file_name().to_str()?.parse().ok()?))
-    }
-}
-
-/// Memory that a process holds alone, or its share of what several hold, in megabytes.
-pub(crate) fn memory_mb(id: u32, field: &str) -> f64 {
-    let rollup = std::fs::read_to_string(format!("/proc/{id}/smaps_rollup")).unwrap_or_default();
-    let line = rollup.lines().find(|line| line.starts_with(field)).unwrap_or_default();
-    line.split_whitespace().nth(1).map_or(0.0, |kilobytes| kilobytes.parse::<f64>().expect("a number") / 1024.0)
-}
-
-pub(crate) async fn signal(id: u32, name: &str) {
-    let status = Command::new("kill").args([&format!("-{name}"), &id.to_string()]).status().await;
-    assert!(status.is_ok_and(|status| status.success()), "no process {id} for {name}");
-}
-
 /// Waits for a condition; panics with `what` when it does not come true within [`DEADLINE`].
 pub(crate) async fn eventually<T, F: Future<Output = Option<T>>>(what: &str, mut look: impl FnMut() -> F) -> T {
     let started = Instant::now();
@@ -284,41 +253,4 @@ fn own_folder() -> PathBuf {
 fn free_ports<const COUNT: usize>() -> [u16; COUNT] {
     let taken = [(); COUNT].map(|()| std::net::TcpListener::bind("127.0.0.1:0").expect("a port"));
     taken.map(|listener| listener.local_addr().expect("an address").port())
-}
-
-/// The stand-in for MetaQuotes' programs, compiled once for each version of its source.
-async fn standin() -> PathBuf {
-    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/bridge/standin.c");
-    let program = Path::new(env!("CARGO_TARGET_TMPDIR")).join("standin.exe");
-    let changed = |path: &Path| path.metadata().and_then(|file| file.modified()).ok();
-    if changed(&program) < changed(&source) {
-        let mut compiler = Command::new("x86_64-w64-mingw32-gcc");
-        compiler.args(["-O1", "-Wall", "-Wextra", "-Werror", "-o"]).arg(&program).arg(&source);
-        let status = compiler.args(["-mwindows", "-lwinhttp"]).status().await.expect("mingw is installed");
-        assert!(status.success(), "the stand-in compiles");
-    }
-    program
-}
-
-/// A copy of a fresh prefix with the stand-in installed; the prefix itself is made by the first test that wants one.
-async fn copy_prefix(to: &Path) {
-    let fresh = Path::new(env!("CARGO_TARGET_TMPDIR")).join("wine-prefix");
-    if !fresh.join("complete").is_file() {
-        let _ = std::fs::remove_dir_all(&fresh);
-        for (program, argument) in [("wineboot", "--init"), ("wineserver", "-w")] {
-            let mut wine = Command::new(program);
-            wine.arg(argument).env_remove("DISPLAY").env("WINEPREFIX", &fresh).env("WINEARCH", "win64");
-            wine.env("WINEDEBUG", "-all").env("WINEDLLOVERRIDES", "mscoree=d;mshtml=d").stdout(Stdio::null());
-            assert!(wine.status().await.expect("Wine is installed").success(), "{program}");
-        }
-        std::fs::write(fresh.join("complete"), "").expect("a mark");
-    }
-    std::fs::create_dir_all(to.parent().expect("a folder")).expect("a folder");
-    let copied = Command::new("cp").arg("-a").arg(&fresh).arg(to).status().await;
-    assert!(copied.is_ok_and(|status| status.success()), "the prefix is copied");
-    let folder = to.join(TERMINAL_FOLDER);
-    std::fs::create_dir_all(&folder).expect("a folder");
-    for program in ["terminal64.exe", "metaeditor64.exe"] {
-        std::fs::copy(standin().await, folder.join(program)).expect("the stand-in");
-    }
 }

@@ -3,7 +3,8 @@
 use std::time::{Duration, Instant};
 
 use crate::dispatcher::Dispatcher;
-use crate::support::{Bridge, Options, eventually, signal};
+use crate::process::signal;
+use crate::support::{Bridge, Options, eventually};
 
 async fn bridge(mode: &str, settings: &[(&'static str, &str)]) -> Bridge {
     let dispatcher = Dispatcher::start().await;
