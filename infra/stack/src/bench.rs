@@ -343,8 +343,7 @@ impl Bench {
 
     /// From the answer to a signal's sender to the order at the broker, both ways.
     async fn expert_advisor(&mut self, program: &Path) -> Result<(), BenchError> {
-        let key =
-            |sandbox: &Sandbox| format!("InpKey={}\nInpWaitMs=1000\nInpPositionsMax=100000\n", sandbox.keys.terminal());
+        let key = |sandbox: &Sandbox| format!("InpKey={}\nInpWaitMs=1000\n", sandbox.keys.terminal());
         Report::begin()?;
         self.in_sandbox(&[], async |bench, sandbox| {
             let (service, _) = Service::ready(sandbox, &bench.folder).await?;
@@ -367,7 +366,7 @@ impl Bench {
             let (dispatcher, key) = (format!("http://{}", service.address), sandbox.keys.terminal().to_owned());
             let ending = stop.clone();
             let relay = tokio::spawn(async move { mt5_bridge::relay_alone(listener, &dispatcher, &key, ending).await });
-            let inputs = "InpWaitMs=0\nInpTimerMs=25\nInpPositionsMax=100000\n";
+            let inputs = "InpWaitMs=0\nInpTimerMs=25\n";
             let ordered = ea::measure((program, inputs), &url, (&service, sandbox), &bench.folder, bench.lasts).await?;
             stop.cancel();
             relay.await?.map_err(BenchError::Refused)?;

@@ -1,4 +1,5 @@
-//! How long a signal takes from the answer to its sender until the Expert Advisor's order reaches the broker.
+//! How long a signal takes from the answer to its sender until the Expert Advisor's order reaches the broker: positions are
+//! opened and closed in turn, so that no more than one of each symbol is open.
 //!
 //! Invariant: every signal that was answered has exactly one order at the market and ends executed, or the run fails.
 
@@ -22,7 +23,7 @@ use super::accept::counted;
 use super::http::{Connection, post};
 use super::report::{latencies, note};
 use super::service::Service;
-use crate::market::{self, DealType, Entry, Market, MarketConfig, SharedMarket, SymbolSpec};
+use crate::market::{self, DealType, Market, MarketConfig, SharedMarket, SymbolSpec};
 use crate::platform::write_private;
 use crate::sandbox::Sandbox;
 
@@ -116,7 +117,8 @@ async fn trade(
         }
         tokio::time::sleep_until((started + at).into()).await;
         let n = usize::try_from(slot).unwrap_or_default();
-        let body = format!(r#"{{"symbol":"{}","action":"BUY","volume":0.01}}"#, symbol(n % SYMBOLS));
+        let action = if n / SYMBOLS % 2 == 0 { "BUY" } else { "CLOSE" };
+        let body = format!(r#"{{"symbol":"{}","action":"{action}","volume":0.01}}"#, symbol(n % SYMBOLS));
         let answer = connection.exchange(&post("/api/signal", key, Some(&format!("ea-{slot}")), &body)).await?;
         let answered_at = clock.now();
         if answer.status != 200 {
@@ -148,8 +150,7 @@ fn compare(
     let mut orders: HashMap<i64, OffsetDateTime> = HashMap::new();
     {
         let market = market.lock().unwrap_or_else(PoisonError::into_inner);
-        for deal in market.deals().iter().filter(|deal| deal.deal_type != DealType::Balance && deal.entry == Entry::In)
-        {
+        for deal in market.deals().iter().filter(|deal| deal.deal_type != DealType::Balance) {
             let id = i64::try_from(deal.magic % 1_000_000_000_000).unwrap_or_default();
             if orders.insert(id, deal.at).is_some() {
                 return Err(BenchError::Lost(format!("signal #{id} has two orders")));
