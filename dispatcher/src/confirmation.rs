@@ -36,7 +36,7 @@ pub(crate) struct Confirmation {
     #[serde(default, deserialize_with = "decimal::option")]
     close_price: Option<Decimal>,
     #[serde(default, deserialize_with = "decimal::option")]
-    profit: Option<Decimal>,
+    pub(crate) profit: Option<Decimal>,
     /// MT5's return code.
     pub(crate) retcode: Option<i32>,
     pub(crate) message: Option<String>,

@@ -221,6 +221,8 @@ pub(crate) struct Risk {
     /// Life of openings and changes that name none, 1 to 86400.
     signal_ttl_seconds: i32,
     /// The account at the broker whose terminals are handed the signals; null: the first that one names.
+    #[serde(deserialize_with = "Option::deserialize")]
+    #[schema(required)]
     login: Option<i64>,
 }
 
@@ -252,7 +254,7 @@ pub(crate) async fn risk(
 /// Writes an account's limits.
 #[utoipa::path(put, path = "/api/accounts/{account}/risk", tag = "control", params(("account" = String, Path)),
     request_body = Risk, responses((status = 200, body = Risk), (status = 400, body = Problem),
-    (status = 401, body = Problem), (status = 403, body = Problem), (status = 404, body = Problem),
+    (status = 401, body = Problem), (status = 403, body = Problem), (status = 404, body = Problem), (status = 409, body = Problem),
     (status = 413, body = Problem), (status = 422, body = Problem), (status = 503, body = Problem)))]
 pub(crate) async fn set_risk(
     State(dispatcher): State<Arc<Dispatcher>>,
@@ -280,6 +282,13 @@ pub(crate) async fn set_risk(
     let Some((rules, _)) = account::lock(&mut transaction, &account).await? else {
         return Err(unknown_account(&account));
     };
+    if rules.login != risk.login && operate::any_in_hand(&mut transaction, &account).await? {
+        let detail =
+            "signals are being executed, or their outcome is unknown: it can only be found at the present login; \
+                      change it when they have ended"
+                .to_owned();
+        return Err(Error::Conflict("signals_in_hand", detail));
+    }
     let rules = life::Rules {
         mode: rules.mode,
         volume_max,

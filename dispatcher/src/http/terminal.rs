@@ -39,6 +39,12 @@ const NO_STORE: (HeaderName, &str) = (header::CACHE_CONTROL, "no-store");
 pub(crate) struct Polls(Mutex<HashMap<(String, String, i16), Instant>>);
 
 impl Polls {
+    /// This one was not written down after all.
+    fn forget(&self, account: &str, terminal: &str, protocol: i16) {
+        let mut polls = self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        polls.remove(&(account.to_owned(), terminal.to_owned(), protocol));
+    }
+
     /// Whether it is time to write this one down.
     fn due(&self, account: &str, terminal: &str, protocol: i16) -> bool {
         let mut polls = self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
@@ -208,7 +214,10 @@ pub(crate) async fn pending(
         let mut db = dispatcher.pool.acquire().await?;
         // A key's account is made with the key; where it is not there yet, neither is a signal.
         if let Some(rules) = account::rules(&mut db, account).await? {
-            admit(&mut db, account, &rules, poll.login).await?;
+            if let Err(error) = admit(&mut db, account, &rules, poll.login).await {
+                dispatcher.polls.forget(account, name, protocol);
+                return Err(error);
+            }
             account::touch_terminal(&mut db, account, name, protocol, dispatcher.clock.now()).await?;
         }
     }

@@ -83,3 +83,12 @@ pub(crate) async fn set_state(
     .await
     .map(drop)
 }
+
+/// Whether a terminal may be executing a signal of the account, or what became of one is unknown.
+pub(crate) async fn any_in_hand(db: &mut PgConnection, account: &str) -> Result<bool, sqlx::Error> {
+    let any = sqlx::query_scalar!(
+        r#"select exists (select from signals where account = $1 and state in ('processing', 'unknown')) as "any!""#,
+        account
+    );
+    any.fetch_one(db).await
+}

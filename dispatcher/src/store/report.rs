@@ -264,21 +264,26 @@ async fn open(
         deal: confirmation.deal.filter(|_| !resting),
         volume: confirmation.volume,
         price: confirmation.price,
+        profit: confirmation.profit,
         ..Part::default()
     };
     if !count_deal(db, account, ticket, &fill, false, now).await? {
         return Ok(());
     }
+    // What opening cost; without a deal's number it can't be told from a repetition, and first-protocol terminals mean
+    // something else by it.
+    let cost = fill.profit.filter(|_| fill.deal.is_some()).unwrap_or_default();
     // An order that rested here until now becomes the position it was filled into.
     let filled = sqlx::query!(
-        "update trades set status = 'open', ticket = $3, volume = $4, open_price = coalesce($5, open_price)
+        "update trades set status = 'open', ticket = $3, volume = $4, open_price = coalesce($5, open_price), profit = profit + $7
          where account = $1 and ticket = any($2) and status = 'placed' and not $6",
         account,
         &[ticket, confirmation.order.unwrap_or(ticket)],
         ticket,
         confirmation.volume.unwrap_or_default(),
         confirmation.price,
-        resting
+        resting,
+        cost
     )
     .execute(&mut *db)
     .await?;
@@ -292,9 +297,10 @@ async fn open(
     };
     sqlx::query!(
         "insert into trades (account, ticket, order_ticket, signal_id, symbol, action, volume, open_price, status,
-                             retcode, execution_ms, opened_at)
-         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
+                             retcode, execution_ms, opened_at, profit)
+         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $14)
          on conflict (account, ticket) do update set
+             profit = trades.profit + $14,
              signal_id = coalesce(trades.signal_id, excluded.signal_id),
              order_ticket = coalesce(trades.order_ticket, excluded.order_ticket),
              symbol = coalesce(trades.symbol, excluded.symbol),
@@ -316,7 +322,8 @@ async fn open(
         confirmation.retcode,
         confirmation.execution_ms,
         now,
-        filled_volume
+        filled_volume,
+        cost
     )
     .execute(db)
     .await

@@ -2,6 +2,7 @@
 //!
 //! It can't prove that MetaEditor accepts a source. Each rule looks at a few tokens; none knows types.
 
+mod call;
 mod format;
 mod shape;
 #[cfg(test)]
@@ -81,6 +82,7 @@ pub fn findings(source: &Source, outline: &Outline) -> Vec<Finding> {
         lint.statements(at);
         lint.declarations(at);
         lint.formats(at);
+        lint.references(at);
     }
     for definition in &source.macros {
         lint.code = definition.body.iter().filter(|token| token.is_code()).collect();

@@ -133,7 +133,7 @@ async fn every_endpoint_asks_for_a_key_with_its_scope() {
             let body = r#"{"symbol":"X","action":"BUY","amount":1,"mode":"active","outcome":"failed","balance":1,
                 "equity":1,"margin":0,"free_margin":1,"profit":0,"volume_max":1,"default_volume":1,"signal_ttl_seconds":1}"#;
             let body = if path.ends_with("/risk") {
-                r#"{"volume_max":1,"default_volume":1,"signal_ttl_seconds":1}"#
+                r#"{"volume_max":1,"default_volume":1,"signal_ttl_seconds":1,"login":null}"#
             } else {
                 body
             };

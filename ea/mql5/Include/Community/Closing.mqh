@@ -8,9 +8,6 @@
 
 // Characters of results in one report: the platform takes no longer one. What is left out is told as news.
 #define RESULTS_MAX     24000
-// How long a deal that was done may take into the history.
-#define DEAL_TRIES      15
-#define DEAL_PAUSE_MS   20
 
 //+------------------------------------------------------------------+
 //| One object of a report's results.                                |
@@ -78,7 +75,7 @@ void Close(const Signal &signal)
      }
    if(!g_journal.Sending(signal.id,Planned(signal,positions)))
      {
-      Send(ReportOf(signal,"not_sent","the journal can't be written"));
+      Answer(signal,"not_sent","the journal can't be written");
       return;
      }
    ulong  started=GetMicrosecondCount();
@@ -190,23 +187,36 @@ bool ClosePosition(const Signal &signal,const ulong ticket,const double volume,R
    request.magic=(ulong)signal.magic;
    request.position=ticket;
    request.symbol=symbol;
-   request.volume=volume;
    request.type=PositionGetInteger(POSITION_TYPE)==POSITION_TYPE_BUY ? ORDER_TYPE_SELL : ORDER_TYPE_BUY;
    request.type_filling=MarketFilling(symbol);
    request.deviation=(ulong)(signal.has_slippage ? signal.slippage : DEVIATION_ANY);
    request.comment=StringSubstr(signal.comment,0,COMMENT_MAX);
-   RefreshPrice(request);
-   SendOrder(signal,request,result);
-   // Also where the answer was lost: the deals are the truth. One that was done may be a little late.
-   bool found=AddClosingDeals(identifier,signal.magic,result.retcode,report);
-   for(int i=0; i<DEAL_TRIES && !found && IsDone(result.retcode); i++)
+   double filled=0.0;
+   for(int i=0; i<TRIES && filled<volume; i++)
+     {
+      request.volume=NormalizeDouble(volume-filled,8);
+      RefreshPrice(request);
+      SendOrder(signal,request,result);
+      if(!IsDone(result.retcode))
+         break;
+      filled=result.retcode==TRADE_RETCODE_DONE ? volume : NormalizeDouble(filled+result.volume,8);
+     }
+   // Also where an answer was lost: the deals are the truth. One that was done may be a little late.
+   double closed=ClosedLots(identifier,signal.magic);
+   for(int i=0; i<DEAL_TRIES && closed<filled; i++)
      {
       Sleep(DEAL_PAUSE_MS);
-      found=AddClosingDeals(identifier,signal.magic,result.retcode,report);
+      closed=ClosedLots(identifier,signal.magic);
      }
-   if(found)
+   if(closed>0.0)
      {
+      AddClosingDeals(identifier,signal.magic,report);
       done++;
+      if(closed<volume)
+        {
+         failed=TRADE_RETCODE_DONE_PARTIAL;
+         report.message=Plain(closed)+" of "+Plain(volume)+" lots closed";
+        }
       return(true);
      }
    if(IsDone(result.retcode) || IsUnknown(result.retcode))
@@ -217,23 +227,39 @@ bool ClosePosition(const Signal &signal,const ulong ticket,const double volume,R
    return(true);
   }
 //+------------------------------------------------------------------+
-//| The deals by which this signal closed of a position: one order   |
-//| may have made several. False: none.                              |
-//+------------------------------------------------------------------+
-bool AddClosingDeals(const long position,const long magic,const uint retcode,Report &report)
+bool IsClosing(const ulong deal,const long magic)
   {
+   return(HistoryDealGetInteger(deal,DEAL_MAGIC)==magic && HistoryDealGetInteger(deal,DEAL_ENTRY)!=DEAL_ENTRY_IN);
+  }
+//+------------------------------------------------------------------+
+//| Lots that this signal closed of a position.                      |
+//+------------------------------------------------------------------+
+double ClosedLots(const long position,const long magic)
+  {
+   double lots=0.0;
    if(!HistorySelectByPosition(position))
-      return(false);
-   bool found=false;
+      return(lots);
    for(int i=0; i<HistoryDealsTotal(); i++)
      {
       ulong deal=HistoryDealGetTicket(i);
-      if(HistoryDealGetInteger(deal,DEAL_MAGIC)!=magic || HistoryDealGetInteger(deal,DEAL_ENTRY)==DEAL_ENTRY_IN)
-         continue;
-      AddClosingResult(deal,IsDone(retcode) ? retcode : TRADE_RETCODE_DONE,report);
-      found=true;
+      if(IsClosing(deal,magic))
+         lots+=HistoryDealGetDouble(deal,DEAL_VOLUME);
      }
-   return(found);
+   return(NormalizeDouble(lots,8));
+  }
+//+------------------------------------------------------------------+
+//| One order may have made several deals.                           |
+//+------------------------------------------------------------------+
+void AddClosingDeals(const long position,const long magic,Report &report)
+  {
+   if(!HistorySelectByPosition(position))
+      return;
+   for(int i=0; i<HistoryDealsTotal(); i++)
+     {
+      ulong deal=HistoryDealGetTicket(i);
+      if(IsClosing(deal,magic))
+         AddClosingResult(deal,TRADE_RETCODE_DONE,report);
+     }
   }
 //+------------------------------------------------------------------+
 MqlTradeRequest Deletion(const ulong order,const string symbol)

@@ -9,8 +9,6 @@
 #define LOOK_EVERY_MS 1000
 // Looks are at the last day; at the whole, which may be long, this often, and where something is missing.
 #define WHOLE_EVERY_MS 60000
-// Deals of a position arrive in any order: how long its opening is waited for.
-#define OPENING_WAIT_SECONDS 120
 // Deals of earlier runs' last day are looked at again: one of them may have come late.
 #define LOOK_BACK_SECONDS 86400
 
@@ -155,6 +153,7 @@ public:
       m_new_orders.Clear();
      }
    void              KeepDeal(const long deal) { m_new_deals.Add(deal); }
+   void              KeepOrder(const long order) { m_new_orders.Add(order); }
   };
 
 CHistory g_history;

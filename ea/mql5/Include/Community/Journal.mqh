@@ -20,8 +20,10 @@
 // Two estimates of when the machine was started that are further apart are of two starts.
 #define BOOT_DRIFT_SECONDS 10
 // Another program may hold a file for a moment.
-#define MOVE_TRIES    20
-#define MOVE_PAUSE_MS 50
+#define HELD_TRIES    20
+#define HELD_PAUSE_MS 50
+// How often the file is told up to when all deals were seen to: a start looks at those since.
+#define EXAMINED_EVERY_SECONDS 3600
 
 class CJournal
   {
@@ -35,6 +37,7 @@ private:
    string            m_session;
    long              m_boot;
    long              m_examined;
+   long              m_examined_written;
    long              m_base;
    CIntents          m_intents;
    CWaiting          m_waiting;
@@ -149,21 +152,16 @@ private:
       m_terminal="";
       m_boot=0;
       m_examined=0;
+      m_examined_written=0;
       m_base=0;
       m_intents.Clear();
       m_waiting.Clear();
       m_next_report=1;
       m_covered.Clear();
      }
-   // Reads what is there. A line that was being written when everything ended may be torn, the last one alone.
-   bool              Load(const string path)
+   // Reads an open file. A line that was being written when everything ended may be torn, the last one alone.
+   bool              Load(const int file)
      {
-      Forget();
-      if(!FileIsExist(path))
-         return(true);
-      int file=FileOpen(path,FILE_READ|FILE_TXT|FILE_ANSI);
-      if(file==INVALID_HANDLE)
-         return(false);
       bool torn=false;
       while(!FileIsEnding(file))
         {
@@ -213,17 +211,28 @@ private:
    // Puts the new file into the place of the old one.
    bool              Replace(void)
      {
-      for(int i=0; i<MOVE_TRIES; i++)
+      for(int i=0; i<HELD_TRIES; i++)
         {
          if(FileMove(m_name+".new",0,m_name,FILE_REWRITE))
             return(true);
-         Sleep(MOVE_PAUSE_MS);
+         Sleep(HELD_PAUSE_MS);
         }
       return(false);
      }
+   // A virus scanner or a backup may hold it for a moment.
+   int               OpenPatiently(const string name,const int flags) const
+     {
+      int file=FileOpen(name,flags);
+      for(int i=0; i<HELD_TRIES && file==INVALID_HANDLE; i++)
+        {
+         Sleep(HELD_PAUSE_MS);
+         file=FileOpen(name,flags);
+        }
+      return(file);
+     }
    bool              Append(void)
      {
-      m_file=FileOpen(m_name,FILE_READ|FILE_WRITE|FILE_TXT|FILE_ANSI|FILE_SHARE_READ);
+      m_file=OpenPatiently(m_name,FILE_READ|FILE_WRITE|FILE_TXT|FILE_ANSI|FILE_SHARE_READ);
       return(m_file!=INVALID_HANDLE && FileSeek(m_file,0,SEEK_END));
      }
    // Writes the whole anew, beside the old one, and puts it into its place. Memory stays as it is; where it fails, so
@@ -261,7 +270,14 @@ public:
                GetLastError());
          return(false);
         }
-      if(!Load(m_name))
+      Forget();
+      int file=FileIsExist(m_name) ? OpenPatiently(m_name,FILE_READ|FILE_TXT|FILE_ANSI|FILE_SHARE_READ) : INVALID_HANDLE;
+      if(file==INVALID_HANDLE && FileIsExist(m_name))
+        {
+         Alert("CommunityTrader can't start: the journal ",m_name," can't be read, does another program hold it? Error ",GetLastError());
+         return(false);
+        }
+      if(file!=INVALID_HANDLE && !Load(file))
         {
          string aside=stem+".damaged-"+IntegerToString((long)TimeLocal());
          if(!FileMove(m_name,0,aside,0))
@@ -322,8 +338,9 @@ public:
      {
       if(!Write("sending "+IntegerToString(id)+" "+IntegerToString(orders)))
          return(false);
+      ResetLastError();
       Flush();
-      return(true);
+      return(GetLastError()==0);
      }
    void              Flush(void)
      {
@@ -367,6 +384,8 @@ public:
    // All deals up to this time of the broker have been seen to. Keeps the file short.
    void              Examined(const datetime until)
      {
+      if((long)until>m_examined_written+EXAMINED_EVERY_SECONDS && Write("examined "+IntegerToString((long)until)))
+         m_examined_written=(long)until;
       m_examined=MathMax(m_examined,(long)until);
       if(m_lines<=LINES_MAX)
          return;

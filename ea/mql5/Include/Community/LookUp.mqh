@@ -9,8 +9,9 @@
 #ifndef COMMUNITY_LOOKUP_MQH
 #define COMMUNITY_LOOKUP_MQH
 
-// Own orders without an answer are looked for this often, the newest ones.
+// Own orders without an answer are looked for this often, the newest ones; ever less while nothing changes.
 #define OWN_EVERY_MS 1000
+#define OWN_LAST_MS  60000
 #define OWN_MAX      50
 // A pause between two looks that is longer may have hidden a lost connection.
 #define GAP_MS       3000
@@ -27,6 +28,8 @@ Search g_searches[];
 bool   g_resolved=false;        // the first question for unknown outcomes was answered
 ulong  g_resolve_at=0;
 ulong  g_own_at=0;
+ulong  g_own_pause=OWN_EVERY_MS;
+int    g_own_known=0;           // intents at the last look
 // The last moment of which it is known that something of the history was missing, and the last look at that.
 ulong  g_gap_at=0;
 ulong  g_watched_at=0;
@@ -51,6 +54,7 @@ void StartLookUps(void)
    g_resolved=false;
    g_resolve_at=0;
    g_own_at=0;
+   g_own_known=0;
    g_gap_at=0;
    g_watched_at=0;
   }
@@ -60,9 +64,17 @@ void StartLookUps(void)
 //+------------------------------------------------------------------+
 void ResolveOwn(void)
   {
-   if(GetTickCount64()<g_own_at)
+   ulong now=GetTickCount64();
+   if(g_own_known!=g_journal.Intents())
+     {
+      g_own_known=g_journal.Intents();
+      g_own_pause=OWN_EVERY_MS;
+      g_own_at=MathMin(g_own_at,now+OWN_EVERY_MS);
+     }
+   if(now<g_own_at)
       return;
-   g_own_at=GetTickCount64()+OWN_EVERY_MS;
+   g_own_at=now+g_own_pause;
+   g_own_pause=MathMin(2*g_own_pause,(ulong)OWN_LAST_MS);
    for(int i=MathMax(0,g_journal.Intents()-OWN_MAX); i<g_journal.Intents(); i++)
      {
       if(g_journal.IsReported(i))
@@ -145,20 +157,24 @@ void Resolve(const Signal &signal,const bool of_this_run)
    int intent=g_journal.FindIntent(signal.id);
    if(intent>=0 && g_journal.IntentAttempt(intent)==signal.attempt && !g_journal.WasSent(intent))
      {
-      Send(ReportOf(signal,"not_sent","OrderSend was never called"));
+      Answer(signal,"not_sent","OrderSend was never called");
       return;
      }
    if(of_this_run && (intent<0 || !g_journal.WasSent(intent)))
      {
-      Send(ReportOf(signal,"not_sent","the answer that handed it out never arrived"));
+      Answer(signal,"not_sent","the answer that handed it out never arrived");
       return;
      }
    // An order that the broker is still working on may become a deal at any time.
    if(IsAtWork(signal.magic))
       g_gap_at=GetTickCount64();
    ulong since=MathMax(SearchedSince(signal.id,signal.attempt),g_gap_at);
-   if(g_history.IsComplete() && GetTickCount64()-since>=(ulong)InpGraceSeconds*1000)
-      Send(ReportOf(signal,"not_found","not in positions, orders and the whole history"));
+   if(!g_history.IsComplete() || GetTickCount64()-since<(ulong)InpGraceSeconds*1000)
+      return;
+   if(IsNothingLeft(signal))
+      Answer(signal,"executed","nothing of it is left");
+   else
+      Answer(signal,"not_found","not in positions, orders and the whole history");
   }
 //+------------------------------------------------------------------+
 //| Whether an order with this magic number stands at the broker.    |

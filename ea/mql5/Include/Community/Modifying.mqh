@@ -23,7 +23,7 @@ void Modify(const Signal &signal)
      }
    if(!g_journal.Sending(signal.id,all))
      {
-      Send(ReportOf(signal,"not_sent","the journal can't be written"));
+      Answer(signal,"not_sent","the journal can't be written");
       return;
      }
    ulong  started=GetMicrosecondCount();
@@ -40,9 +40,15 @@ void Modify(const Signal &signal)
          continue;
       if(!SendOrder(signal,request,result))
         {
+         string overdue=Overdue(signal);
+         if(done==0 && failed==0)
+           {
+            Answer(signal,"not_sent",overdue);
+            return;
+           }
          // Out of time between two of them: what was done is told.
-         report.message=Overdue(signal);
-         failed=TRADE_RETCODE_TIMEOUT;
+         AddResult((long)ticket,request.symbol,TRADE_RETCODE_REJECT,overdue,report);
+         failed=TRADE_RETCODE_REJECT;
          break;
         }
       if(IsUnknown(result.retcode))

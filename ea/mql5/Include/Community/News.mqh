@@ -7,6 +7,11 @@
 #ifndef COMMUNITY_NEWS_MQH
 #define COMMUNITY_NEWS_MQH
 
+// Deals of a position arrive in any order: how long its opening is waited for.
+#define OPENING_WAIT_SECONDS 120
+// How long a deal waits to be told by the report of its own signal.
+#define REPORT_WAIT_SECONDS 900
+
 //+------------------------------------------------------------------+
 void ReportNews(void)
   {
@@ -19,8 +24,8 @@ void ReportNews(void)
       if(!g_journal.IsCovered(deals.At(i)) && !ReportDeal((ulong)deals.At(i)))
          g_history.KeepDeal(deals.At(i));
    for(int i=0; i<orders.Size(); i++)
-      if(!g_journal.IsCovered(-orders.At(i)))
-         ReportOrder((ulong)orders.At(i));
+      if(!g_journal.IsCovered(-orders.At(i)) && !ReportOrder((ulong)orders.At(i)))
+         g_history.KeepOrder(orders.At(i));
    if(IsConnected())
       g_journal.Examined(TimeTradeServer());
   }
@@ -40,13 +45,17 @@ bool ReportDeal(const ulong deal)
    long             opened_by=OpeningMagic(position);
    if(opened_by<0)
       return(g_history.IsComplete() && TimeTradeServer()>time+OPENING_WAIT_SECONDS);
-   if(!g_journal.IsOurs(opened_by) || !HistoryDealSelect(deal))
+   if(!g_journal.IsOurs(opened_by))
       return(true);
+   if(!HistoryDealSelect(deal))
+      return(false);
+   // For a signal's own report is waited no longer than it can be on its way.
+   bool may_come=IsReportToCome(magic) && TimeTradeServer()<=time+REPORT_WAIT_SECONDS;
    if(entry==DEAL_ENTRY_IN)
      {
       // A market order is told of by its signal's own report, if that is still to come; what comes later is told here.
       bool rested=IsRestingOrder((ulong)order);
-      if(!rested && IsReportToCome(magic))
+      if(!rested && may_come)
          return(false);
       if(!HistoryDealSelect(deal))
          return(false);
@@ -59,7 +68,7 @@ bool ReportDeal(const ulong deal)
      }
    // The closing signal's own report tells of it, if that is still to come.
    bool by_signal=reason==DEAL_REASON_EXPERT && g_journal.IsOurs(magic) && magic!=opened_by;
-   if(by_signal && IsReportToCome(magic))
+   if(by_signal && may_come)
       return(false);
    Report report=NewReport("closed");
    report.id=opened_by%MAGIC_SPAN;
@@ -141,6 +150,9 @@ void FillOpening(const ulong deal,Report &report)
    report.has_volume=true;
    report.volume=HistoryDealGetDouble(deal,DEAL_VOLUME);
    report.price=HistoryDealGetDouble(deal,DEAL_PRICE);
+   // What opening cost.
+   report.has_profit=true;
+   report.profit=DealNet(deal);
    AddCover(report,(long)deal);
   }
 //+------------------------------------------------------------------+
@@ -165,18 +177,19 @@ void FillClosing(const ulong deal,Report &report)
    AddCover(report,(long)deal);
   }
 //+------------------------------------------------------------------+
-//| A resting order of ours that ended unfilled.                     |
+//| A resting order of ours that ended unfilled. False: it can't be  |
+//| judged yet.                                                      |
 //+------------------------------------------------------------------+
-void ReportOrder(const ulong order)
+bool ReportOrder(const ulong order)
   {
    if(!HistoryOrderSelect(order))
-      return;
+      return(false);
    long   magic=HistoryOrderGetInteger(order,ORDER_MAGIC);
    long   state=HistoryOrderGetInteger(order,ORDER_STATE);
    double left=HistoryOrderGetDouble(order,ORDER_VOLUME_CURRENT);
    if(!g_journal.IsOurs(magic) || !IsRestingType(HistoryOrderGetInteger(order,ORDER_TYPE)) ||
       left<HistoryOrderGetDouble(order,ORDER_VOLUME_INITIAL))
-      return;
+      return(true);
    Report report=NewReport("closed");
    if(state==ORDER_STATE_EXPIRED)
       report.message="order expired";
@@ -190,6 +203,7 @@ void ReportOrder(const ulong order)
    report.has_volume=true;
    AddCover(report,-(long)order);
    Send(report);
+   return(true);
   }
 #endif
 //+------------------------------------------------------------------+

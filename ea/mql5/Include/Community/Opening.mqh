@@ -36,24 +36,24 @@ void Open(const Signal &signal)
       if(late=="")
          Refuse(signal,refusal.retcode,refusal.message);
       else
-         Send(ReportOf(signal,"not_sent",late));
+         Answer(signal,"not_sent",late);
       return;
      }
    ulong  started=GetMicrosecondCount();
    string overdue=Overdue(signal);
    if(overdue!="")
      {
-      Send(ReportOf(signal,"not_sent",overdue));
+      Answer(signal,"not_sent",overdue);
       return;
      }
    if(!g_journal.Sending(signal.id,1))
      {
-      Send(ReportOf(signal,"not_sent","the journal can't be written"));
+      Answer(signal,"not_sent","the journal can't be written");
       return;
      }
    if(!SendOrder(signal,request,result))
      {
-      Send(ReportOf(signal,"not_sent",Overdue(signal)));
+      Answer(signal,"not_sent",Overdue(signal));
       return;
      }
    if(IsOpenQuestion(request,result))
@@ -82,19 +82,15 @@ void ReportOpening(const Signal &signal,const MqlTradeRequest &request,const Mql
       if(!resting)
         {
          report.position=(long)result.order;
-         // The deal itself knows better than the answer.
-         if(result.deal>0 && HistoryDealSelect(result.deal))
-           {
+         // The deal itself knows better than the answer, which on some servers has no price.
+         if(WaitForDeal(result.deal))
             FillOpening(result.deal,report);
-            report.volume=result.volume>0.0 ? result.volume : report.volume;
-           }
          else
-            if(result.deal>0)
-              {
-               report.deal=(long)result.deal;
-               AddCover(report,report.deal);
-              }
-         report.message=FillWords(request,report);
+           {
+            report.deal=(long)result.deal;
+            AddCover(report,report.deal);
+           }
+         report.message=FillWords(request,report,result.volume);
         }
      }
    AnswerTo(signal,report);
@@ -103,12 +99,14 @@ void ReportOpening(const Signal &signal,const MqlTradeRequest &request,const Mql
 //+------------------------------------------------------------------+
 //| The real slippage: points worse than the price that was asked.   |
 //+------------------------------------------------------------------+
-string FillWords(const MqlTradeRequest &request,const Report &report)
+string FillWords(const MqlTradeRequest &request,const Report &report,const double filled)
   {
    double worse=request.type==ORDER_TYPE_BUY ? report.price-request.price : request.price-report.price;
-   string words="slippage "+IntegerToString((int)MathRound(worse/SymbolInfoDouble(request.symbol,SYMBOL_POINT)))+" points";
-   if(report.volume<request.volume)
-      words+=", "+Plain(report.volume)+" of "+Plain(request.volume)+" lots filled";
+   string words=report.price>0.0 ? StringFormat("slippage %d points",(int)MathRound(worse/SymbolInfoDouble(request.symbol,SYMBOL_POINT))) :
+                "at a price that is not known yet";
+   double volume=MathMax(filled,report.volume);
+   if(volume<request.volume)
+      words+=", "+Plain(volume)+" of "+Plain(request.volume)+" lots filled";
    return(words);
   }
 //+------------------------------------------------------------------+

@@ -10,6 +10,9 @@
 #define PATIENCE_MS 500
 // Characters of a comment that brokers keep.
 #define COMMENT_MAX 31
+// How long a deal that was done may take into the history.
+#define DEAL_TRIES      15
+#define DEAL_PAUSE_MS   20
 // The deviation of closings that name none: they must go through.
 #define DEVIATION_ANY 100000
 
@@ -51,6 +54,19 @@ bool SendOrder(const Signal &signal,MqlTradeRequest &request,MqlTradeResult &res
             return(true);
      }
    return(true);
+  }
+//+------------------------------------------------------------------+
+//| A deal that was done may be a little late.                       |
+//+------------------------------------------------------------------+
+bool WaitForDeal(const ulong deal)
+  {
+   for(int i=0; i<DEAL_TRIES; i++)
+     {
+      if(HistoryDealSelect(deal))
+         return(true);
+      Sleep(DEAL_PAUSE_MS);
+     }
+   return(false);
   }
 //+------------------------------------------------------------------+
 //| Nobody knows what became of it. A resting order that is placed   |

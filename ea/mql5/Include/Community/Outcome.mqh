@@ -13,7 +13,7 @@ bool FindOpening(const long magic,Report &report)
   {
    if(!HistorySelect(0,FAR_FUTURE))
       return(false);
-   double volume=0.0,cost=0.0;
+   double volume=0.0,cost=0.0,profit=0.0;
    int    total=HistoryDealsTotal();
    for(int i=0; i<total; i++)
      {
@@ -24,6 +24,7 @@ bool FindOpening(const long magic,Report &report)
          AddCover(report,(long)deal); // one order may be filled by several deals
       else
          FillOpening(deal,report);
+      profit+=DealNet(deal);
       volume+=HistoryDealGetDouble(deal,DEAL_VOLUME);
       cost+=HistoryDealGetDouble(deal,DEAL_VOLUME)*HistoryDealGetDouble(deal,DEAL_PRICE);
      }
@@ -32,6 +33,7 @@ bool FindOpening(const long magic,Report &report)
       report.status="executed";
       report.volume=NormalizeDouble(volume,8);
       report.price=cost/volume;
+      report.profit=profit;
       SetRetcode(report,TRADE_RETCODE_DONE,"found at the broker");
       return(true);
      }
@@ -139,6 +141,19 @@ void TellRest(const Signal &signal,Report &report)
    int rest=positions.Size()+orders.Size();
    if(signal.volume<=0.0 && rest>0)
       SetRetcode(report,TRADE_RETCODE_DONE_PARTIAL,report.message+", then it was interrupted: "+IntegerToString(rest)+" still there");
+  }
+//+------------------------------------------------------------------+
+//| Whether a whole closing has nothing left to do: deletions leave  |
+//| no deal to find it by.                                           |
+//+------------------------------------------------------------------+
+bool IsNothingLeft(const Signal &signal)
+  {
+   CTickets positions,orders;
+   if(signal.volume>0.0 || (signal.action!="CLOSE" && signal.action!="CLOSE_ALL"))
+      return(false);
+   MeantPositions(signal,positions);
+   MeantOrders(signal,orders);
+   return(positions.Size()+orders.Size()==0);
   }
 //+------------------------------------------------------------------+
 //| What the broker knows of a signal.                               |

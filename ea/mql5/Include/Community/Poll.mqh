@@ -71,7 +71,7 @@ void Take(const CJsonReader &json,const ulong asked_at)
       if(!written)
          obstacle="the journal can't be written";
       if(obstacle!="")
-         Send(ReportOf(signals[i],"not_sent",obstacle));
+         Answer(signals[i],"not_sent",obstacle);
       else
          Execute(signals[i]);
      }
@@ -103,7 +103,7 @@ void Execute(const Signal &signal)
    string overdue=Overdue(signal);
    if(overdue!="")
      {
-      Send(ReportOf(signal,"not_sent",overdue));
+      Answer(signal,"not_sent",overdue);
       return;
      }
    if(IsOpening(signal))
@@ -113,7 +113,7 @@ void Execute(const Signal &signal)
    else if(signal.action=="MODIFY")
       Modify(signal);
    else if(signal.action=="PING")
-      Send(ReportOf(signal,"executed"));
+      Answer(signal,"executed");
    else
       Refuse(signal,TRADE_RETCODE_INVALID,"this Expert Advisor knows no action "+signal.action);
   }

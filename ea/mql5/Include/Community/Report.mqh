@@ -6,8 +6,8 @@
 #ifndef COMMUNITY_REPORT_MQH
 #define COMMUNITY_REPORT_MQH
 
-// Reports delivered in one turn: signals must not wait for a long queue of them.
-#define REPORTS_A_TURN 50
+// How long one turn goes on delivering: signals must not wait for a long queue of reports.
+#define DELIVERY_MS 250
 
 struct Report
   {
@@ -140,6 +140,14 @@ string ReportJson(const Report &report)
    return(json.Object());
   }
 //+------------------------------------------------------------------+
+//| What became of a signal, in a few words.                         |
+//+------------------------------------------------------------------+
+void Answer(const Signal &signal,const string status,const string message="")
+  {
+   Report report=ReportOf(signal,status,message);
+   Send(report);
+  }
+//+------------------------------------------------------------------+
 //| From here on it is delivered, whatever happens.                  |
 //+------------------------------------------------------------------+
 void Send(const Report &report)
@@ -152,7 +160,8 @@ void Send(const Report &report)
 void DeliverReports(void)
   {
    string path="/api/trades/confirm";
-   for(int i=0; i<REPORTS_A_TURN && g_journal.Waiting()>0 && g_reports.IsReady(); i++)
+   ulong  until=GetTickCount64()+DELIVERY_MS;
+   while(g_journal.Waiting()>0 && g_reports.IsReady() && GetTickCount64()<until)
      {
       int status=g_reports.Send("POST",path,g_journal.FirstReport());
       if(status==0)

@@ -7,14 +7,27 @@
 #define COMMUNITY_SYMBOLS_MQH
 
 //+------------------------------------------------------------------+
+//| The parts between separators, without the spaces around them.    |
+//+------------------------------------------------------------------+
+int Parts(const string text,const ushort separator,string &parts[])
+  {
+   int count=StringSplit(text,separator,parts);
+   for(int i=0; i<count; i++)
+     {
+      StringTrimLeft(parts[i]);
+      StringTrimRight(parts[i]);
+     }
+   return(count);
+  }
+//+------------------------------------------------------------------+
 string SymbolMapFault(const string map)
   {
    string pairs[];
-   int    count=StringSplit(map,',',pairs);
+   int    count=Parts(map,',',pairs);
    for(int i=0; i<count; i++)
      {
       string names[];
-      if(pairs[i]!="" && (StringSplit(pairs[i],'=',names)!=2 || names[0]=="" || names[1]==""))
+      if(pairs[i]!="" && (Parts(pairs[i],'=',names)!=2 || names[0]=="" || names[1]==""))
          return("InpSymbolMap is a list such as XAUUSD=GOLD,US30=DJ30");
      }
    return("");
@@ -25,11 +38,11 @@ string SymbolMapFault(const string map)
 string Mapped(const string name,const bool back)
   {
    string pairs[];
-   int    count=StringSplit(InpSymbolMap,',',pairs);
+   int    count=Parts(InpSymbolMap,',',pairs);
    for(int i=0; i<count; i++)
      {
       string names[];
-      if(StringSplit(pairs[i],'=',names)==2 && names[back ? 1 : 0]==name)
+      if(Parts(pairs[i],'=',names)==2 && names[back ? 1 : 0]==name)
          return(names[back ? 0 : 1]);
      }
    return("");
@@ -58,16 +71,12 @@ string PlatformSymbol(const string name)
 bool IsSymbolAllowed(const string name)
   {
    string allowed[];
-   int    count=StringSplit(InpSymbolsAllowed,',',allowed);
+   int    count=Parts(InpSymbolsAllowed,',',allowed);
    if(InpSymbolsAllowed=="")
       return(true);
    for(int i=0; i<count; i++)
-     {
-      StringTrimLeft(allowed[i]);
-      StringTrimRight(allowed[i]);
       if(allowed[i]==name)
          return(true);
-     }
    return(false);
   }
 //+------------------------------------------------------------------+
@@ -91,9 +100,12 @@ double WholeSteps(const string symbol,const double volume)
    return(step>0.0 ? NormalizeDouble(MathFloor(volume/step+1e-7)*step,8) : volume);
   }
 //+------------------------------------------------------------------+
+//| Of a symbol that the broker has taken away nothing is rounded.   |
+//+------------------------------------------------------------------+
 int PriceDigits(const string symbol)
   {
-   return((int)SymbolInfoInteger(symbol,SYMBOL_DIGITS));
+   long digits=0;
+   return(SymbolInfoInteger(symbol,SYMBOL_DIGITS,digits) ? (int)digits : 8);
   }
 //+------------------------------------------------------------------+
 //| How a market order may be filled: in full at these brokers       |

@@ -29,7 +29,7 @@ impl Lint<'_> {
     }
 
     /// Commas outside of brackets.
-    fn commas(&self, begin: usize, end: usize) -> usize {
+    pub(super) fn commas(&self, begin: usize, end: usize) -> usize {
         let mut depth = 0i32;
         let mut count = 0;
         for at in begin..end {

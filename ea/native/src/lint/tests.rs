@@ -10,7 +10,7 @@ fn complaints(text: &str) -> Vec<String> {
 /// One rule: a source that breaks it, what is said of it, and the nearest source that does not.
 struct Rule(&'static str, &'static str, &'static str);
 
-const RULES: [Rule; 46] = [
+const RULES: [Rule; 48] = [
     Rule("void f() { p->x=1; }", "dot", "void f() { p.x=1; }"),
     Rule("void f() { std::abort(); }", "std", "void f() { int standard=1; }"),
     Rule("void f() { auto x=1; }", "auto", "void f() { int automatic=1; }"),
@@ -56,6 +56,12 @@ const RULES: [Rule; 46] = [
     Rule("void f() { Print(\"%d\" \"x); }", "not closed", "void f() { Print(\"x\" \"y\"); }"),
     Rule("void f() { c='ab'; }", "one alone", "void f() { c='a'; d='\\n'; }"),
     Rule("void f() { PrintFormat(\"%d %s\",1); }", "wants 2", "void f() { PrintFormat(\"%d%% %s\",g(1,2),\"x\"); }"),
+    Rule(
+        "struct S { int x; }; S g(int a) { S s; return(s); } void f(const S &s,int x) { } void h() { f(g(1),2); }",
+        "wants a variable",
+        "struct S { int x; }; S g(int a) { S s; return(s); } void f(const S &s,int x) { } void h() { S s=g(1); f(s,g(2).x); }",
+    ),
+    Rule("void f(int &x) { } void g() { f(5); }", "wants a variable", "void f(int &x) { } void g() { f(a[i+1].b); }"),
     Rule("void f() { s=StringFormat(\"%y\",1); }", "%y", "void f() { s=StringFormat(\"%-5I64d %.2f\",x,y); }"),
 ];
 

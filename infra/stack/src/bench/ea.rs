@@ -117,7 +117,7 @@ async fn trade(
         }
         tokio::time::sleep_until((started + at).into()).await;
         let n = usize::try_from(slot).unwrap_or_default();
-        let action = if n / SYMBOLS % 2 == 0 { "BUY" } else { "CLOSE" };
+        let action = if (n / SYMBOLS).is_multiple_of(2) { "BUY" } else { "CLOSE" };
         let body = format!(r#"{{"symbol":"{}","action":"{action}","volume":0.01}}"#, symbol(n % SYMBOLS));
         let answer = connection.exchange(&post("/api/signal", key, Some(&format!("ea-{slot}")), &body)).await?;
         let answered_at = clock.now();

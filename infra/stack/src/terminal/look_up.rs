@@ -179,6 +179,7 @@ impl Confirm {
             action: Some(if deal.deal_type == DealType::Buy { Action::Buy } else { Action::Sell }),
             volume: Some(deal.volume),
             price: Some(deal.price),
+            profit: Some(deal.net()),
             ..self
         }
     }

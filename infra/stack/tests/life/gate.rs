@@ -101,7 +101,8 @@ async fn a_switch_concerns_its_account_only() {
 async fn the_volume_limit_counts_when_a_signal_comes_and_when_it_goes_out() {
     let whole = Whole::start(&[]).await;
     let risk = "/api/accounts/main/risk";
-    let limits = |most: &str| json!({"volume_max": most, "default_volume": 0.02, "signal_ttl_seconds": 60});
+    let limits =
+        |most: &str| json!({"volume_max": most, "default_volume": 0.02, "signal_ttl_seconds": 60, "login": null});
     let buy = |symbol: &str, volume: f64| json!({"symbol": symbol, "action": "BUY", "volume": volume});
     let over = whole.stored(buy("EURUSD", 10.01)).await;
     assert_eq!((&over["state"], &over["code"]), (&json!("rejected"), &json!("volume_above_max")));
@@ -149,7 +150,19 @@ async fn an_account_is_traded_on_one_login() {
         let (status, _) = whole.refused(Method::GET, &format!("{unresolved}{wrong}"), Value::Null).await;
         assert_eq!(status, StatusCode::UNPROCESSABLE_ENTITY);
     }
+    // What is in hand is looked up where it was sent.
     assert_eq!(whole.now(&first).await["state"], "processing");
+    let risk = "/api/accounts/main/risk";
+    let mut limits = whole.operator.get(risk).await.unwrap();
+    limits["login"] = json!(1002);
+    let (status, code) = whole.refused(Method::PUT, risk, limits.clone()).await;
+    assert_eq!((status, &*code), (StatusCode::CONFLICT, "signals_in_hand"));
+    for (signal, ticket) in [(&first, 1), (&second, 2)] {
+        whole.confirm(json!({"id": signal["id"], "attempt": 1, "ticket": ticket})).await;
+    }
+    let (status, answer) = whole.operator.send(Method::PUT, risk, Some(&limits)).await.unwrap();
+    assert!(status.is_success(), "{answer}");
+    assert_eq!(whole.operator.get(risk).await.unwrap()["login"], 1002);
     whole.finish().await;
 }
 
@@ -176,6 +189,7 @@ async fn wrong_limits_are_refused_and_change_nothing() {
         with("signal_ttl_seconds", Value::Null),
         with("login", json!(0)),
         json!({"volume_max": 5}),
+        json!({"volume_max": 5, "default_volume": 0.01, "signal_ttl_seconds": 60}),
     ] {
         let (status, _) = whole.refused(Method::PUT, risk, body.clone()).await;
         assert_eq!(status, StatusCode::UNPROCESSABLE_ENTITY, "{body}");
