@@ -93,8 +93,7 @@ ulong ticket_of(const Record *record) {
 // Selects a copy.
 template <class Record>
 const Record *take(std::optional<Record> &selected, const Record *record) {
-    selected.reset();
-    if (record != nullptr) selected = *record;
+    selected = record == nullptr ? std::nullopt : std::optional(*record);
     return found(record);
 }
 
