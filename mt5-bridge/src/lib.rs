@@ -129,7 +129,7 @@ async fn run(settings: Settings) -> Result<bool, String> {
     Ok(lifecycle.finished().await)
 }
 
-/// The relay alone, without a terminal to keep: for measuring what it adds. Serves until told to stop.
+/// The relay alone, without a terminal to keep: for tests, and for measuring what it adds. Serves until told to stop.
 pub async fn relay_alone(
     listener: TcpListener,
     dispatcher: &str,

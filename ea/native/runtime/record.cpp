@@ -15,7 +15,7 @@ double current_price(const std::string &symbol, bool asks) {
 
 }  // namespace
 
-long integer_of(const Position &position, mql::ENUM_POSITION_PROPERTY_INTEGER property) {
+long property_of(const Position &position, mql::ENUM_POSITION_PROPERTY_INTEGER property) {
     switch (property) {
         case mql::POSITION_TICKET:
         case mql::POSITION_IDENTIFIER: return static_cast<long>(position.ticket);
@@ -30,7 +30,7 @@ long integer_of(const Position &position, mql::ENUM_POSITION_PROPERTY_INTEGER pr
     return 0;
 }
 
-double double_of(const Position &position, mql::ENUM_POSITION_PROPERTY_DOUBLE property) {
+double property_of(const Position &position, mql::ENUM_POSITION_PROPERTY_DOUBLE property) {
     switch (property) {
         case mql::POSITION_VOLUME: return position.volume;
         case mql::POSITION_PRICE_OPEN: return position.price;
@@ -43,16 +43,16 @@ double double_of(const Position &position, mql::ENUM_POSITION_PROPERTY_DOUBLE pr
     return 0.0;
 }
 
-std::string string_of(const Position &position, mql::ENUM_POSITION_PROPERTY_STRING property) {
+mql::string property_of(const Position &position, mql::ENUM_POSITION_PROPERTY_STRING property) {
     switch (property) {
-        case mql::POSITION_SYMBOL: return position.symbol;
-        case mql::POSITION_COMMENT: return position.comment;
-        case mql::POSITION_EXTERNAL_ID: return "";
+        case mql::POSITION_SYMBOL: return text(position.symbol);
+        case mql::POSITION_COMMENT: return text(position.comment);
+        case mql::POSITION_EXTERNAL_ID: return mql::literal("");
     }
-    return "";
+    return mql::literal("");
 }
 
-long integer_of(const Order &order, mql::ENUM_ORDER_PROPERTY_INTEGER property) {
+long property_of(const Order &order, mql::ENUM_ORDER_PROPERTY_INTEGER property) {
     switch (property) {
         case mql::ORDER_TICKET: return static_cast<long>(order.ticket);
         case mql::ORDER_TIME_SETUP: return order.placed_ms / 1000;
@@ -72,7 +72,7 @@ long integer_of(const Order &order, mql::ENUM_ORDER_PROPERTY_INTEGER property) {
     return 0;
 }
 
-double double_of(const Order &order, mql::ENUM_ORDER_PROPERTY_DOUBLE property) {
+double property_of(const Order &order, mql::ENUM_ORDER_PROPERTY_DOUBLE property) {
     switch (property) {
         case mql::ORDER_VOLUME_INITIAL: return order.volume;
         case mql::ORDER_VOLUME_CURRENT: return order.volume - order.filled;
@@ -85,16 +85,16 @@ double double_of(const Order &order, mql::ENUM_ORDER_PROPERTY_DOUBLE property) {
     return 0.0;
 }
 
-std::string string_of(const Order &order, mql::ENUM_ORDER_PROPERTY_STRING property) {
+mql::string property_of(const Order &order, mql::ENUM_ORDER_PROPERTY_STRING property) {
     switch (property) {
-        case mql::ORDER_SYMBOL: return order.symbol;
-        case mql::ORDER_COMMENT: return order.comment;
-        case mql::ORDER_EXTERNAL_ID: return "";
+        case mql::ORDER_SYMBOL: return text(order.symbol);
+        case mql::ORDER_COMMENT: return text(order.comment);
+        case mql::ORDER_EXTERNAL_ID: return mql::literal("");
     }
-    return "";
+    return mql::literal("");
 }
 
-long integer_of(const Deal &deal, mql::ENUM_DEAL_PROPERTY_INTEGER property) {
+long property_of(const Deal &deal, mql::ENUM_DEAL_PROPERTY_INTEGER property) {
     switch (property) {
         case mql::DEAL_TICKET: return static_cast<long>(deal.ticket);
         case mql::DEAL_ORDER: return static_cast<long>(deal.order);
@@ -109,7 +109,7 @@ long integer_of(const Deal &deal, mql::ENUM_DEAL_PROPERTY_INTEGER property) {
     return 0;
 }
 
-double double_of(const Deal &deal, mql::ENUM_DEAL_PROPERTY_DOUBLE property) {
+double property_of(const Deal &deal, mql::ENUM_DEAL_PROPERTY_DOUBLE property) {
     switch (property) {
         case mql::DEAL_VOLUME: return deal.volume;
         case mql::DEAL_PRICE: return deal.price;
@@ -123,13 +123,13 @@ double double_of(const Deal &deal, mql::ENUM_DEAL_PROPERTY_DOUBLE property) {
     return 0.0;
 }
 
-std::string string_of(const Deal &deal, mql::ENUM_DEAL_PROPERTY_STRING property) {
+mql::string property_of(const Deal &deal, mql::ENUM_DEAL_PROPERTY_STRING property) {
     switch (property) {
-        case mql::DEAL_SYMBOL: return deal.symbol;
-        case mql::DEAL_COMMENT: return deal.comment;
-        case mql::DEAL_EXTERNAL_ID: return "";
+        case mql::DEAL_SYMBOL: return text(deal.symbol);
+        case mql::DEAL_COMMENT: return text(deal.comment);
+        case mql::DEAL_EXTERNAL_ID: return mql::literal("");
     }
-    return "";
+    return mql::literal("");
 }
 
 }  // namespace runtime

@@ -1,6 +1,7 @@
 // What a terminal keeps of the account: plain records, in the units of MQL5. Times are the broker's.
 #pragma once
 #include <cstdint>
+#include <deque>
 #include <string>
 #include <vector>
 
@@ -106,8 +107,9 @@ struct View {
     Account account;
     std::vector<Position> positions;
     std::vector<Order> orders;
-    std::vector<Deal> deals;
-    std::vector<Order> history_orders;
+    // The history only grows, and what is in it stays where it is.
+    std::deque<Deal> deals;
+    std::deque<Order> history_orders;
 };
 
 }  // namespace runtime

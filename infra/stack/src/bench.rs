@@ -6,6 +6,7 @@
 mod accept;
 mod delivery;
 mod ea;
+mod error;
 mod http;
 mod money;
 mod report;
@@ -15,12 +16,13 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use common::config::{ConfigError, optional};
+use common::config::optional;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio_util::sync::CancellationToken;
 
-use crate::sandbox::{Sandbox, SandboxError};
-use crate::servers::{self, Servers, ServersError};
+use crate::sandbox::Sandbox;
+use crate::servers::{self, Servers};
+pub use error::BenchError;
 use report::{Conditions, Figure, Report, Target, quantile, rate, sync_time};
 use service::Service;
 
@@ -78,64 +80,6 @@ enum Part {
     Terminal,
     /// A thousand of them.
     Terminals,
-}
-
-/// Why the figures could not be had, or are worth nothing.
-#[derive(Debug, thiserror::Error)]
-pub enum BenchError {
-    /// The private servers.
-    #[error(transparent)]
-    Servers(#[from] ServersError),
-    /// The database and queues of a figure.
-    #[error(transparent)]
-    Sandbox(#[from] SandboxError),
-    /// A setting.
-    #[error(transparent)]
-    Config(#[from] ConfigError),
-    /// A socket or a file.
-    #[error("{0}")]
-    Io(#[from] std::io::Error),
-    /// PostgreSQL.
-    #[error("{0}")]
-    Database(#[from] sqlx::Error),
-    /// RabbitMQ.
-    #[error("{0}")]
-    Queue(#[from] lapin::Error),
-    /// A message of the backlog was not taken.
-    #[error("{0}")]
-    Publish(#[from] common::queue::PublishError),
-    /// An answer that is not what it should be.
-    #[error("an answer makes no sense: {0}")]
-    Json(#[from] serde_json::Error),
-    /// A histogram.
-    #[error("{0}")]
-    Histogram(#[from] hdrhistogram::CreationError),
-    /// Two histograms.
-    #[error("{0}")]
-    Addition(#[from] hdrhistogram::AdditionError),
-    /// A task of the load.
-    #[error("{0}")]
-    Task(#[from] tokio::task::JoinError),
-    /// The services.
-    #[error("the services: {what}; the end of their log:\n{log}")]
-    Service {
-        /// What was seen.
-        what: String,
-        /// The last lines.
-        log: String,
-    },
-    /// A request was refused.
-    #[error("refused: {0}")]
-    Refused(String),
-    /// Signals are missing, or there are too many.
-    #[error("not accounted for: {0}")]
-    Lost(String),
-    /// Ctrl-C.
-    #[error("stopped before the end")]
-    Stopped,
-    /// A combination that makes no sense.
-    #[error("{0}")]
-    Usage(&'static str),
 }
 
 /// Measures everything, then ends all that it started.
@@ -341,57 +285,10 @@ impl Bench {
         Ok(memory)
     }
 
-    /// From the answer to a signal's sender to the order at the broker, both ways.
-    async fn expert_advisor(&mut self, program: &Path) -> Result<(), BenchError> {
-        let key = |sandbox: &Sandbox| format!("InpKey={}\nInpWaitMs=1000\n", sandbox.keys.terminal());
-        Report::begin()?;
-        self.in_sandbox(&[], async |bench, sandbox| {
-            let (service, _) = Service::ready(sandbox, &bench.folder).await?;
-            let url = format!("http://{}", service.address);
-            let inputs = key(sandbox);
-            let ordered =
-                ea::measure((program, &inputs), &url, (&service, sandbox), &bench.folder, bench.lasts).await?;
-            bench.ordered(
-                &ordered,
-                ["answer to order, long poll, p50", "answer to order, long poll, p99"],
-                [5.0, 15.0],
-            )?;
-            service.stop().await
-        })
-        .await?;
-        self.in_sandbox(&[], async |bench, sandbox| {
-            let (service, _) = Service::ready(sandbox, &bench.folder).await?;
-            let (stop, listener) = (CancellationToken::new(), tokio::net::TcpListener::bind("127.0.0.1:0").await?);
-            let url = format!("http://{}", listener.local_addr()?);
-            let (dispatcher, key) = (format!("http://{}", service.address), sandbox.keys.terminal().to_owned());
-            let ending = stop.clone();
-            let relay = tokio::spawn(async move { mt5_bridge::relay_alone(listener, &dispatcher, &key, ending).await });
-            let inputs = "InpWaitMs=0\nInpTimerMs=25\n";
-            let ordered = ea::measure((program, inputs), &url, (&service, sandbox), &bench.folder, bench.lasts).await?;
-            stop.cancel();
-            relay.await?.map_err(BenchError::Refused)?;
-            bench.ordered(
-                &ordered,
-                ["answer to order, relay and 25 ms polls, p50", "answer to order, relay and 25 ms polls, p99"],
-                [25.0, 40.0],
-            )?;
-            service.stop().await
-        })
-        .await
-    }
-
-    fn ordered(&mut self, ordered: &ea::Ordered, names: [&'static str; 2], most: [f64; 2]) -> Result<(), BenchError> {
-        let conditions = self.conditions(1, 1, ordered.lasted)?;
-        for ((name, part), most) in names.into_iter().zip([0.5, 0.99]).zip(most) {
-            self.add(name, quantile(&ordered.latencies, part), "ms", Target::AtMost(most), conditions)?;
-        }
-        self.add("  behind at the end", ordered.behind.as_secs_f64() * 1_000.0, "ms", Target::AtMost(100.0), conditions)
-    }
-
     async fn many_terminals(&mut self, sandbox: &Sandbox) -> Result<f64, BenchError> {
         let (service, _) = Service::ready(sandbox, &self.folder).await?;
         let mut db = sandbox.database().await?;
-        register(sandbox, &mut db).await?;
+        delivery::register(sandbox, &mut db).await?;
         let accounts = sandbox.terminals.clone().into_iter().collect();
         let delivered =
             delivery::measure(service.address, sandbox.keys.generator(), accounts, self.lasts, &mut db).await?;
@@ -403,28 +300,4 @@ impl Bench {
         service.stop().await?;
         Ok(memory)
     }
-}
-
-/// Puts the terminals' keys where the services read them: more than an environment would hold.
-async fn register(sandbox: &Sandbox, db: &mut sqlx::PgConnection) -> Result<(), BenchError> {
-    let keys = || sandbox.settings.keys.iter().filter(|key| key.identity.scopes == [common::auth::Scope::Terminal]);
-    let account = |key: &common::auth::ApiKey| key.identity.account.as_ref().map(ToString::to_string);
-    let accounts: Vec<Option<String>> = keys().map(account).collect();
-    sqlx::query("insert into accounts (account) select * from unnest($1::text[]) on conflict do nothing")
-        .bind(&accounts)
-        .execute(&mut *db)
-        .await?;
-    sqlx::query(
-        "insert into api_keys (key_id, principal, secret_sha256, scopes, account)
-         select key_id, principal, secret_sha256, array['terminal'], account
-         from unnest($1::text[], $2::text[], $3::bytea[], $4::text[]) as k (key_id, principal, secret_sha256, account)
-         on conflict do nothing",
-    )
-    .bind(keys().map(|key| key.identity.key_id.clone()).collect::<Vec<_>>())
-    .bind(keys().map(|key| key.identity.principal.clone()).collect::<Vec<_>>())
-    .bind(keys().map(|key| key.secret_sha256.to_vec()).collect::<Vec<_>>())
-    .bind(accounts)
-    .execute(db)
-    .await?;
-    Ok(())
 }

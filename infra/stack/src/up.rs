@@ -3,6 +3,7 @@
 //! Invariant: whatever way it ends but kill -9, nothing it started goes on running; and after kill -9 the next
 //! start takes over what still runs.
 
+mod compare;
 mod job;
 mod native;
 mod view;

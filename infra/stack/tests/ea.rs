@@ -10,8 +10,10 @@ mod ea {
     mod gateway;
     mod kills;
     mod memory;
+    mod money;
     mod mutants;
     mod news;
+    mod relay;
     mod retcodes;
     mod start;
     mod troubles;

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
+use common::auth::{ApiKey, Scope};
 use hdrhistogram::Histogram;
 use serde::Deserialize;
 use sqlx::PgConnection;
@@ -20,6 +21,7 @@ use super::BenchError;
 use super::accept::{SYMBOLS, counted, request};
 use super::http::{Connection, get, post};
 use super::report::{latencies, note};
+use crate::sandbox::Sandbox;
 
 /// Signals posted per second.
 pub(super) const PER_SECOND: u32 = 200;
@@ -247,4 +249,28 @@ async fn confirm(run: Arc<Run>, mut requests: mpsc::Receiver<Vec<u8>>) -> Result
         }
     }
     Ok(Vec::new())
+}
+
+/// Puts the terminals' keys where the services read them: more than an environment would hold.
+pub(super) async fn register(sandbox: &Sandbox, db: &mut PgConnection) -> Result<(), BenchError> {
+    let keys = || sandbox.settings.keys.iter().filter(|key| key.identity.scopes == [Scope::Terminal]);
+    let account = |key: &ApiKey| key.identity.account.as_ref().map(ToString::to_string);
+    let accounts: Vec<Option<String>> = keys().map(account).collect();
+    sqlx::query("insert into accounts (account) select * from unnest($1::text[]) on conflict do nothing")
+        .bind(&accounts)
+        .execute(&mut *db)
+        .await?;
+    sqlx::query(
+        "insert into api_keys (key_id, principal, secret_sha256, scopes, account)
+         select key_id, principal, secret_sha256, array['terminal'], account
+         from unnest($1::text[], $2::text[], $3::bytea[], $4::text[]) as k (key_id, principal, secret_sha256, account)
+         on conflict do nothing",
+    )
+    .bind(keys().map(|key| key.identity.key_id.clone()).collect::<Vec<_>>())
+    .bind(keys().map(|key| key.identity.principal.clone()).collect::<Vec<_>>())
+    .bind(keys().map(|key| key.secret_sha256.to_vec()).collect::<Vec<_>>())
+    .bind(accounts)
+    .execute(db)
+    .await?;
+    Ok(())
 }

@@ -14,21 +14,22 @@ use hdrhistogram::Histogram;
 use serde::Deserialize;
 use sqlx::PgConnection;
 use time::OffsetDateTime;
+use tokio::net::TcpListener;
 use tokio::process::{Child, Command};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use super::BenchError;
 use super::accept::counted;
 use super::http::{Connection, post};
-use super::report::{latencies, note};
+use super::report::{Report, Target, latencies, note, quantile};
 use super::service::Service;
+use super::{Bench, BenchError};
 use crate::market::{self, DealType, Market, MarketConfig, SharedMarket, SymbolSpec};
 use crate::platform::write_private;
 use crate::sandbox::Sandbox;
 
 /// Signals posted per second.
-pub(super) const PER_SECOND: u32 = 50;
+const PER_SECOND: u32 = 50;
 /// Symbols in turn: signals of one symbol wait for each other.
 const SYMBOLS: usize = 25;
 /// Longest wait for what is still on its way at the end.
@@ -42,11 +43,11 @@ struct Accepted {
 }
 
 /// What was measured.
-pub(super) struct Ordered {
-    pub(super) latencies: Histogram<u64>,
-    pub(super) lasted: Duration,
+struct Ordered {
+    latencies: Histogram<u64>,
+    lasted: Duration,
     /// How long after the last answer the last order came.
-    pub(super) behind: Duration,
+    behind: Duration,
 }
 
 fn symbol(n: usize) -> String {
@@ -54,8 +55,56 @@ fn symbol(n: usize) -> String {
     format!("B{}{}USD", letter(n / 26), letter(n))
 }
 
+impl Bench {
+    /// From the answer to a signal's sender to the order at the broker, both ways.
+    pub(super) async fn expert_advisor(&mut self, program: &Path) -> Result<(), BenchError> {
+        let key = |sandbox: &Sandbox| format!("InpKey={}\nInpWaitMs=1000\n", sandbox.keys.terminal());
+        Report::begin()?;
+        self.in_sandbox(&[], async |bench, sandbox| {
+            let (service, _) = Service::ready(sandbox, &bench.folder).await?;
+            let url = format!("http://{}", service.address);
+            let inputs = key(sandbox);
+            let ordered = measure((program, &inputs), &url, (&service, sandbox), &bench.folder, bench.lasts).await?;
+            bench.ordered(
+                &ordered,
+                ["answer to order, long poll, p50", "answer to order, long poll, p99"],
+                [5.0, 15.0],
+            )?;
+            service.stop().await
+        })
+        .await?;
+        self.in_sandbox(&[], async |bench, sandbox| {
+            let (service, _) = Service::ready(sandbox, &bench.folder).await?;
+            let (stop, listener) = (CancellationToken::new(), TcpListener::bind("127.0.0.1:0").await?);
+            let url = format!("http://{}", listener.local_addr()?);
+            let (dispatcher, key) = (format!("http://{}", service.address), sandbox.keys.terminal().to_owned());
+            let ending = stop.clone();
+            let relay = tokio::spawn(async move { mt5_bridge::relay_alone(listener, &dispatcher, &key, ending).await });
+            let inputs = "InpWaitMs=0\nInpTimerMs=25\n";
+            let ordered = measure((program, inputs), &url, (&service, sandbox), &bench.folder, bench.lasts).await?;
+            stop.cancel();
+            relay.await?.map_err(BenchError::Refused)?;
+            bench.ordered(
+                &ordered,
+                ["answer to order, relay and 25 ms polls, p50", "answer to order, relay and 25 ms polls, p99"],
+                [25.0, 40.0],
+            )?;
+            service.stop().await
+        })
+        .await
+    }
+
+    fn ordered(&mut self, ordered: &Ordered, names: [&'static str; 2], most: [f64; 2]) -> Result<(), BenchError> {
+        let conditions = self.conditions(1, 1, ordered.lasted)?;
+        for ((name, part), most) in names.into_iter().zip([0.5, 0.99]).zip(most) {
+            self.add(name, quantile(&ordered.latencies, part), "ms", Target::AtMost(most), conditions)?;
+        }
+        self.add("  behind at the end", ordered.behind.as_secs_f64() * 1_000.0, "ms", Target::AtMost(100.0), conditions)
+    }
+}
+
 /// Posts signals at a constant rate to the services while the Expert Advisor trades them, through `url`.
-pub(super) async fn measure(
+async fn measure(
     (program, inputs): (&Path, &str),
     url: &str,
     (service, sandbox): (&Service, &Sandbox),

@@ -1,5 +1,4 @@
-//! The main job: members invest, signals are traded, prices move, members' profit follows; and the comparison of
-//! three accounts of it: the market's own fills, an own sum of the shares, and the API's answers.
+//! The main job: members invest, signals are traded, prices move, members' profit follows, and all of it is compared.
 
 use std::path::Path;
 use std::sync::{Arc, PoisonError};
@@ -14,23 +13,21 @@ use tokio_util::sync::CancellationToken;
 use super::UpError;
 use super::native;
 use super::view::{View, signed};
-use crate::client::{Client, ClientError, cents, decimal};
-use crate::market::{Deal, DealType, Entry, Market, MarketConfig, Request, SharedMarket};
+use crate::client::{Client, ClientError, cents};
+use crate::market::{Market, MarketConfig, Request, SharedMarket};
 use crate::platform::Keys;
 use crate::terminal::{self, Event};
 
 /// The members of the demonstration and what they bring.
-const MEMBERS: [(&str, i64); 2] = [("anna", 3_000), ("ben", 7_000)];
+pub(super) const MEMBERS: [(&str, i64); 2] = [("anna", 3_000), ("ben", 7_000)];
 /// How long a step may take before it counts as failed.
-const DEADLINE: Duration = Duration::from_secs(15);
+pub(super) const DEADLINE: Duration = Duration::from_secs(15);
 /// What a killed run had in hand is known after its lease of 30 s and a look-up; what waited behind it then has its turn.
 const LEFT_OPEN_DEADLINE: Duration = Duration::from_secs(90);
 /// Between two signals of the run that goes on.
 const PAUSE: Duration = Duration::from_secs(3);
 /// Positions beyond which the run that goes on closes rather than opens.
 const POSITIONS_MAX: usize = 6;
-/// A magic number is the account's base times this, plus the signal's number.
-const MAGIC_IDS: u64 = 1_000_000_000_000;
 
 impl From<ClientError> for UpError {
     fn from(error: ClientError) -> Self {
@@ -38,7 +35,7 @@ impl From<ClientError> for UpError {
     }
 }
 
-fn unverified(text: impl Into<String>) -> UpError {
+pub(super) fn unverified(text: impl Into<String>) -> UpError {
     UpError::Job(text.into())
 }
 
@@ -124,43 +121,27 @@ async fn tell(mut seen: mpsc::UnboundedReceiver<Event>, view: View) {
     }
 }
 
-struct Job {
+pub(super) struct Job {
     generator: Client,
-    operator: Client,
+    pub(super) operator: Client,
     market: SharedMarket,
     view: View,
 }
 
 /// A signal that was executed.
-struct Executed {
-    id: u64,
-    signal_id: String,
+pub(super) struct Executed {
+    pub(super) id: u64,
+    pub(super) signal_id: String,
     milliseconds: i64,
 }
 
-/// The account's profit in cents, by the market's own books.
-struct Books {
-    equity: i128,
-    profit: i128,
-}
-
 impl Job {
-    fn with_market<T>(&self, look: impl FnOnce(&mut Market) -> T) -> T {
+    pub(super) fn with_market<T>(&self, look: impl FnOnce(&mut Market) -> T) -> T {
         look(&mut self.market.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     fn move_prices(&self, steps: u32) {
         self.with_market(|market| market.call(Request::Advance { steps }, Clock::default().now()));
-    }
-
-    fn books(&self) -> Books {
-        let whole = |amount: Decimal| (amount * Decimal::ONE_HUNDRED).trunc().mantissa();
-        self.with_market(|market| {
-            let deposits: Decimal =
-                market.deals().iter().filter(|deal| deal.deal_type == DealType::Balance).map(Deal::net).sum();
-            let account = market.account();
-            Books { equity: whole(account.equity), profit: whole(account.equity - account.credit - deposits) }
-        })
     }
 
     async fn main_job(&self) -> Result<Value, UpError> {
@@ -289,109 +270,6 @@ impl Job {
             }
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
-    }
-
-    /// One fill in the market, and the same ticket, price and volume in the API's trade.
-    async fn compare_opening(&self, signal: &Executed) -> Result<(), UpError> {
-        let fills: Vec<Deal> = self.fills(signal.id, Entry::In);
-        let [fill] = fills.as_slice() else {
-            return Err(unverified(format!("signal #{} has {} fills in the market", signal.id, fills.len())));
-        };
-        let trades = self.operator.get("/api/trades?limit=1000").await?;
-        let same = |trade: &&Value| {
-            trade["signal_id"] == signal.signal_id.as_str()
-                && trade["ticket"].as_u64() == Some(fill.position)
-                && decimal(&trade["open_price"]) == fill.price
-                && decimal(&trade["volume"]) == fill.volume
-        };
-        match trades.as_array().map(|trades| trades.iter().filter(same).count()) {
-            Some(1) => Ok(()),
-            _ => Err(unverified(format!("the trade of signal #{} differs from the market's fill {fill:?}", signal.id))),
-        }
-    }
-
-    fn fills(&self, id: u64, entry: Entry) -> Vec<Deal> {
-        let ours =
-            |deal: &&Deal| deal.deal_type != DealType::Balance && deal.entry == entry && deal.magic % MAGIC_IDS == id;
-        self.with_market(|market| market.deals().iter().filter(ours).cloned().collect())
-    }
-
-    /// Every signal of the job has its fills, and no opening more than one; returns the number of orders.
-    fn compare_orders(&self, executed: &[Executed]) -> Result<usize, UpError> {
-        let mut orders = 0;
-        for signal in executed {
-            let (opened, closed) = (self.fills(signal.id, Entry::In).len(), self.fills(signal.id, Entry::Out).len());
-            if opened > 1 || opened + closed == 0 {
-                return Err(unverified(format!("signal #{} opened {opened} and closed {closed} times", signal.id)));
-            }
-            orders += opened + closed;
-        }
-        Ok(orders)
-    }
-
-    /// The members' figures of the API against an own sum from the market's books.
-    async fn compare_money(&self, before: &Value, books: &Books, after: &Value) -> Result<Vec<Value>, UpError> {
-        let now = self.books();
-        let expected = cents(&before["pool_equity"]) + now.profit - books.profit;
-        if cents(&after["pool_equity"]) != expected {
-            let says = &after["pool_equity"];
-            return Err(unverified(format!("the pool holds {says}, the market's books say {expected} cents")));
-        }
-        let units = decimal(&after["units"]).trunc().mantissa();
-        let (mut sum, mut counted, mut members) = (0, 0, Vec::new());
-        for (name, _) in MEMBERS {
-            let stats = self.operator.get(&format!("/api/users/{name}/stats")).await?;
-            let own = decimal(&stats["accounts"][0]["units"]).trunc().mantissa();
-            let (value, share) = (cents(&stats["value"]), own * expected.max(0) / units.max(1));
-            if !(share..=share + 1).contains(&value) {
-                return Err(unverified(format!("{name} has {} where {share} cents are his share", stats["value"])));
-            }
-            sum += value;
-            counted += own;
-            members.push(json!({
-                "user_id": name,
-                "investment": stats["investment"],
-                "value": stats["value"],
-                "profit_loss": stats["profit_loss"],
-            }));
-        }
-        // Other members may have joined this data folder; alone, these two have every cent.
-        if counted == units && sum != expected.max(0) {
-            return Err(unverified(format!("the members have {sum} cents, the pool {expected}")));
-        }
-        Ok(members)
-    }
-
-    /// Waits until the API shows the account as the market has it, and the members' values with it.
-    async fn settled(&self) -> Result<Value, UpError> {
-        let started = Instant::now();
-        loop {
-            let stats = self.operator.get("/api/account/stats").await?;
-            let books = self.books();
-            let same = !stats["account"].is_null() && cents(&stats["account"]["equity"]) == books.equity;
-            if same && decimal(&stats["pending"]).is_zero() && self.valued(&stats).await? {
-                return Ok(stats);
-            }
-            if started.elapsed() > DEADLINE {
-                return Err(unverified(format!("the account did not settle at {} cents: {stats}", books.equity)));
-            }
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-    }
-
-    /// Whether the two members' values belong to the pool's equity of these stats.
-    async fn valued(&self, stats: &Value) -> Result<bool, UpError> {
-        let (equity, units) = (cents(&stats["pool_equity"]).max(0), decimal(&stats["units"]).trunc().mantissa());
-        for (name, _) in MEMBERS {
-            let path = format!("/api/users/{name}/stats");
-            let (status, member) = self.operator.send(reqwest::Method::GET, &path, None).await?;
-            let own = decimal(&member["accounts"][0]["units"]).trunc().mantissa();
-            let share = if units == 0 { 0 } else { own * equity / units };
-            if status.is_success() && !(share..=share + 1).contains(&cents(&member["value"])) {
-                return Ok(false);
-            }
-        }
-        Ok(true)
     }
 
     async fn show_members(&self) -> Result<(), UpError> {

@@ -129,6 +129,11 @@ impl Desk {
         self.market.lock().unwrap().call(request, Self::now())
     }
 
+    /// The broker's days pass until this moment, with what each midnight costs; then its clock is back.
+    pub(super) fn days_pass(&self, until: time::OffsetDateTime) {
+        self.market.lock().unwrap().call(Request::Account, until);
+    }
+
     pub(super) fn price(&self, symbol: &str, bid: &str) {
         let bid = bid.parse().unwrap();
         assert_eq!(self.call(Request::SetPrice { symbol: symbol.to_owned(), bid }), Response::Done);
@@ -237,5 +242,27 @@ impl Whole {
         let mut trades = answer.as_array().expect("a list").clone();
         trades.reverse();
         trades
+    }
+
+    /// Waits until the trade with this ticket is closed.
+    pub(super) async fn closed_trade(&self, ticket: u64) -> Value {
+        eventually(&format!("the trade {ticket} is closed"), || async {
+            let mut trades = self.trades().await.into_iter();
+            trades.find(|trade| trade["ticket"] == json!(ticket) && trade["status"] == "closed")
+        })
+        .await
+    }
+
+    /// The causes that were told of what ended without a signal, oldest first.
+    pub(super) async fn ends(&self, ticket: u64) -> Vec<String> {
+        let mut db = self.sandbox.database().await.unwrap();
+        sqlx::query_scalar(
+            "select body->>'message' from trade_reports
+             where status = 'closed' and body->>'ticket' = $1 order by trade_report_id",
+        )
+        .bind(ticket.to_string())
+        .fetch_all(&mut db)
+        .await
+        .unwrap()
     }
 }

@@ -3,20 +3,10 @@
 use rust_decimal::Decimal;
 use serde_json::{Value, json};
 use stack::client::decimal;
-use stack::market::{Filling, OrderType, Request, TradeRequest};
+use stack::market::{Filling, MarketConfig, OrderType, Request, SymbolSpec, TradeRequest, read_bars};
 
-use super::desk::Desk;
+use super::desk::{Desk, program};
 use crate::support::{Whole, eventually};
-
-impl Whole {
-    async fn closed_trade(&self, ticket: u64) -> Value {
-        eventually(&format!("the trade {ticket} is closed"), || async {
-            let mut trades = self.trades().await.into_iter();
-            trades.find(|trade| trade["ticket"] == json!(ticket) && trade["status"] == "closed")
-        })
-        .await
-    }
-}
 
 /// Goal: a position that its stop loss, its take profit or a person closed is told with its profit under the signal that
 /// opened it, also where nobody was there to see it.
@@ -103,6 +93,45 @@ async fn the_accounts_figures_are_the_markets() {
         last.is_none().then_some(())
     })
     .await;
+    ea.stopped().await;
+    desk.closed(whole).await;
+}
+
+/// Goal: prices of the past, from a bar file as MetaTrader 5 exports it, hit stops like any others, with each bar's own
+/// spread; what a gap costs is told.
+#[tokio::test]
+async fn replayed_bars_hit_stops_and_the_closings_are_told() {
+    let bars = "<DATE>\t<TIME>\t<OPEN>\t<HIGH>\t<LOW>\t<CLOSE>\t<TICKVOL>\t<VOL>\t<SPREAD>\r\n\
+        2026.11.20\t14:30:00\t1.10000\t1.10050\t1.09990\t1.10020\t100\t0\t10\r\n\
+        2026.11.20\t14:31:00\t1.10020\t1.10030\t1.09500\t1.09600\t80\t0\t20\r\n";
+    let file = std::env::temp_dir().join(format!("bars-{}", uuid::Uuid::new_v4().simple()));
+    std::fs::write(&file, bars).unwrap();
+    let bars = read_bars(&file, &SymbolSpec::named("EURUSD")).unwrap();
+    std::fs::remove_file(file).unwrap();
+    let whole = Whole::start(&[]).await;
+    let config = MarketConfig { bars: [("EURUSD".to_owned(), bars)].into(), ..MarketConfig::default() };
+    let desk = Desk::with(config, program().await);
+    let ea = desk.trade(&whole);
+    let mut opened = Vec::new();
+    for (action, stop, price) in [("BUY", "tp", 1.1004), ("BUY", "sl", 1.097), ("SELL", "tp", 1.0952)] {
+        opened.push(whole.executed(json!({"symbol": "EURUSD", "action": action, "volume": 0.1, stop: price})).await);
+    }
+    let tickets: Vec<u64> = desk.market.lock().unwrap().positions().iter().map(|one| one.ticket).collect();
+    // Bought at 1.10010; the second bar's low is passed by a price that jumps, and its ask is 20 points above it.
+    let closings = [
+        (2, 0, "take profit", "1.10050", "4.00"),
+        (4, 1, "stop loss", "1.09500", "-51.00"),
+        (0, 2, "take profit", "1.09520", "48.00"),
+    ];
+    for (steps, which, cause, price, profit) in closings {
+        desk.call(Request::Advance { steps });
+        let trade = whole.closed_trade(tickets[which]).await;
+        assert_eq!(trade["signal_id"], opened[which]["signal_id"]);
+        let price: Decimal = price.parse().unwrap();
+        assert_eq!((decimal(&trade["close_price"]), decimal(&trade["profit"])), (price, profit.parse().unwrap()));
+        assert_eq!(whole.ends(tickets[which]).await, [cause]);
+    }
+    assert_eq!(desk.volumes().len(), 0);
     ea.stopped().await;
     desk.closed(whole).await;
 }
