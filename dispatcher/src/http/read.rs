@@ -260,6 +260,7 @@ pub(crate) struct Trade {
     closed_volume: Decimal,
     open_price: Option<Decimal>,
     close_price: Option<Decimal>,
+    /// What the closed part brought, with swap and with what opening and closing cost.
     profit: Decimal,
     /// `placed`, `open`, `closed`, `cancelled`.
     status: String,

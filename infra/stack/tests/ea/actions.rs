@@ -277,3 +277,28 @@ async fn a_partial_fill_is_told_as_what_it_is() {
     ea.stopped().await;
     desk.closed(whole).await;
 }
+
+/// Goal: a closing that the broker fills in part is sent again for the rest, and says what is left where it stays so.
+#[tokio::test]
+async fn the_rest_of_a_partial_closing_is_closed_too() {
+    let whole = Whole::start(&[]).await;
+    let desk = Desk::open().await;
+    let ea = desk.trade(&whole);
+    for _ in 0..2 {
+        whole.executed(json!({"symbol": "EURUSD", "action": "BUY", "volume": 1.0})).await;
+        desk.call(Request::SetMaxFill { volume: Some(lots("0.4")) });
+        whole.executed(json!({"symbol": "EURUSD", "action": "CLOSE"})).await;
+        assert_eq!(desk.volumes(), [], "0.4, 0.4 and 0.2");
+        desk.call(Request::SetMaxFill { volume: None });
+    }
+    whole.executed(json!({"symbol": "EURUSD", "action": "BUY", "volume": 1.0})).await;
+    desk.call(Request::SetMaxFill { volume: Some(lots("0.1")) });
+    let part = whole.executed(json!({"symbol": "EURUSD", "action": "CLOSE"})).await;
+    assert_eq!(desk.volumes(), [lots("0.7")]);
+    ea.says("0.3 of 1 lots closed").await;
+    let trades = whole.trades().await;
+    let states: Vec<&str> = trades.iter().map(|trade| trade["status"].as_str().unwrap()).collect();
+    assert_eq!((states, &part["attempt"]), (vec!["closed", "closed", "open"], &json!(1)));
+    ea.stopped().await;
+    desk.closed(whole).await;
+}

@@ -250,6 +250,30 @@ async fn a_late_history_is_waited_for() {
     desk.closed(whole).await;
 }
 
+/// Goal: a closing that had only resting orders to delete leaves no deal to find it by: killed meanwhile, it is done where
+/// nothing of it is left.
+#[tokio::test]
+async fn a_closing_of_which_nothing_is_left_is_done() {
+    let whole = Whole::start(&[]).await;
+    let desk = Desk::open().await;
+    let ea = desk.trade(&whole);
+    let resting = json!({"symbol": "EURUSD", "action": "BUY", "order_type": "limit", "entry": 1.05, "volume": 0.1});
+    whole.executed(resting).await;
+    desk.call(Request::SetLatency { ms: SLOW_MS });
+    let closing = whole.signal(json!({"action": "CLOSE_ALL"})).await;
+    desk.under_way(1).await;
+    ea.killed().await;
+    desk.call(Request::SetLatency { ms: 0 });
+    let again = desk.start(&whole.platform.url, whole.sandbox.keys.terminal(), &[("InpGraceSeconds", "3")]);
+    whole.sandbox.clock.advance(time::Duration::seconds(31));
+    whole.state(&closing, "executed").await;
+    again.says("nothing of it is left").await;
+    let trade = whole.trades().await.remove(0);
+    assert_eq!(trade["status"], "cancelled");
+    again.stopped().await;
+    desk.closed(whole).await;
+}
+
 /// Goal: a MODIFY whose outcome is unknown is told as done only where the stops are as it wanted.
 #[tokio::test]
 async fn an_unknown_modification_is_judged_by_its_stops() {

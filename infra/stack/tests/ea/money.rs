@@ -107,7 +107,7 @@ async fn all_figures_of_the_account_are_the_markets() {
 }
 
 /// Goal: a position that the broker closes for lack of margin is told with that cause, under its signal, and with all
-/// that its closing cost, to the cent; the other positions stay.
+/// that it cost, to the cent; the other positions stay.
 #[tokio::test]
 async fn a_stop_out_is_told_with_its_cause_and_its_costs() {
     let whole = Whole::start(&[]).await;
@@ -125,15 +125,16 @@ async fn a_stop_out_is_told_with_its_cause_and_its_costs() {
     desk.days_pass(evening + Duration::days(1));
     desk.price("EURUSD", "1.08500");
     let trade = whole.closed_trade(ticket).await;
-    // 1,512 points of 5 USD, 6.5 of them a night for 5 lots, commission and fee of the closing.
-    let profit = money("-7560.00") + money("-32.50") + money("-17.50") + money("-1.25");
+    // 1,512 points of 5 USD, 6.5 of them a night for 5 lots, and twice commission and fee.
+    let costs = money("-17.50") + money("-1.25");
+    let profit = money("-7560.00") + money("-32.50") + costs + costs;
     assert_eq!((&trade["signal_id"], decimal(&trade["profit"])), (&lost["signal_id"], profit));
     assert_eq!((decimal(&trade["close_price"]), decimal(&trade["closed_volume"])), (money("1.085"), money("5")));
     assert_eq!(whole.ends(ticket).await, ["stop out"]);
     {
         let market = desk.market.lock().unwrap();
         let deal = market.deals().last().unwrap();
-        assert_eq!((deal.reason, deal.position, deal.net()), (Reason::StopOut, ticket, profit));
+        assert_eq!((deal.reason, deal.position, deal.net()), (Reason::StopOut, ticket, profit - costs));
     }
     assert_eq!(desk.volumes(), [money("0.1")]);
     ea.stopped().await;
