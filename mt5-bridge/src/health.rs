@@ -8,8 +8,10 @@ use serde::Serialize;
 
 use crate::settings::Limits;
 
-/// An account update that is older says nothing about now.
-const UPDATE_AGE_MAX: Duration = Duration::from_mins(1);
+/// An account update, or a poll, that is older says nothing about now.
+const AGE_MAX: Duration = Duration::from_mins(1);
+/// After so many silent starts in a row the time that a start is given grows no more: 32 times as long.
+const SILENT_STARTS_MAX: u32 = 5;
 
 /// What one program does.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,6 +29,8 @@ pub(crate) enum State {
 /// What was seen of the EA; ages are counted from now.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Expert {
+    /// Its last request of any kind since the terminal's start.
+    pub(crate) heard: Option<Duration>,
     /// Its last poll since the terminal's start.
     pub(crate) poll: Option<Duration>,
     /// Its last account update since the terminal's start.
@@ -87,9 +91,9 @@ impl Report {
 }
 
 /// Tells what was observed.
-pub(crate) fn report(observed: &Observed, limits: &Limits) -> Report {
-    let Expert { poll, update, connected, trade_allowed } = observed.expert;
-    let update_is_fresh = update.is_some_and(|age| age <= UPDATE_AGE_MAX);
+pub(crate) fn report(observed: &Observed) -> Report {
+    let Expert { poll, update, connected, trade_allowed, .. } = observed.expert;
+    let update_is_fresh = update.is_some_and(|age| age <= AGE_MAX);
     // What an old update said is no longer known.
     let current = |said: Option<bool>| said.filter(|_| update_is_fresh);
     let mut report = Report {
@@ -103,8 +107,8 @@ pub(crate) fn report(observed: &Observed, limits: &Limits) -> Report {
             "trading is allowed",
             "trading is not allowed: see the terminal's Algo Trading button, the EA's properties and the account",
         ),
-        last_poll: age(poll, limits.silence, "the EA has not asked for signals since the terminal's start"),
-        last_update: age(update, UPDATE_AGE_MAX, "the EA has not reported the account since the terminal's start"),
+        last_poll: age(poll, AGE_MAX, "the EA has not asked for signals since the terminal's start"),
+        last_update: age(update, AGE_MAX, "the EA has not reported the account since the terminal's start"),
         dispatcher: answered(observed.dispatcher.as_ref()),
     };
     if !report.waiting_for().is_empty() {
@@ -141,11 +145,18 @@ fn answered(last: Option<&(Duration, Result<(), String>)>) -> Word {
 }
 
 /// Why a running terminal counts as hung. `worked` says that the EA has polled before in this installation: else a
-/// person is still setting it up, and a restart would take the terminal from under the hands.
-pub(crate) fn hung(running: Duration, poll: Option<Duration>, worked: bool, limits: &Limits) -> Option<String> {
-    match poll {
+/// person is still setting it up, and a restart would take the terminal from under the hands. Nor does a restart bring a
+/// broker or a password back: each silent start gives the next one twice the time.
+pub(crate) fn hung(
+    running: Duration,
+    heard: Option<Duration>,
+    worked: bool,
+    silent_starts: u32,
+    limits: &Limits,
+) -> Option<String> {
+    match heard {
         Some(age) if age > limits.silence => Some(format!("the EA has been silent for {} s", age.as_secs())),
-        None if worked && running > limits.start => {
+        None if worked && running > limits.start * 2u32.pow(silent_starts.min(SILENT_STARTS_MAX)) => {
             Some(format!("the EA is still silent {} s after the start", running.as_secs()))
         }
         _ => None,
@@ -167,6 +178,7 @@ mod tests {
 
     fn healthy() -> Observed {
         let expert = Expert {
+            heard: Some(seconds(1)),
             poll: Some(seconds(1)),
             update: Some(seconds(2)),
             connected: Some(true),
@@ -184,27 +196,31 @@ mod tests {
     /// Goal: a terminal hangs when its EA falls silent, and never while somebody is still setting it up.
     #[test]
     fn silence_hangs_a_terminal_that_worked_before() {
-        // running for, last poll, worked before; hung?
+        // running for, last heard, worked before, silent starts before; hung?
         let table = [
-            (10, Some(1), false, false),
-            (1_000, Some(60), true, false),
-            (1_000, Some(61), true, true),
-            (1_000, Some(61), false, true),
-            (300, None, true, false),
-            (301, None, true, true),
-            (100_000, None, false, false),
+            (10, Some(1), false, 0, false),
+            (1_000, Some(60), true, 0, false),
+            (1_000, Some(61), true, 0, true),
+            (1_000, Some(61), false, 9, true),
+            (300, None, true, 0, false),
+            (301, None, true, 0, true),
+            (301, None, true, 1, false),
+            (601, None, true, 1, true),
+            (9_600, None, true, 1_000, false),
+            (9_601, None, true, 1_000, true),
+            (100_000, None, false, 0, false),
         ];
-        for (running, poll, worked, expected) in table {
-            let judged = hung(seconds(running), poll.map(seconds), worked, &LIMITS);
-            assert_eq!(judged.is_some(), expected, "{running} {poll:?} {worked}: {judged:?}");
+        for (running, heard, worked, silent_starts, expected) in table {
+            let judged = hung(seconds(running), heard.map(seconds), worked, silent_starts, &LIMITS);
+            assert_eq!(judged.is_some(), expected, "{running} {heard:?} {worked} {silent_starts}: {judged:?}");
         }
     }
 
     /// Goal: ready is what can trade, and nothing less.
     #[test]
     fn a_terminal_is_ready_when_it_can_trade() {
-        assert_eq!(report(&healthy(), &LIMITS).waiting_for(), Vec::<String>::new());
-        assert_eq!(report(&healthy(), &LIMITS).status, "ok");
+        assert_eq!(report(&healthy()).waiting_for(), Vec::<String>::new());
+        assert_eq!(report(&healthy()).status, "ok");
         let spoilt: [(&str, Spoil); 8] = [
             ("display", |observed| observed.display = State::Down("ended by signal 9".into())),
             ("process", |observed| observed.terminal = State::Preparing("installing".into())),
@@ -218,7 +234,7 @@ mod tests {
         for (part, spoil) in spoilt {
             let mut observed = healthy();
             spoil(&mut observed);
-            let report = report(&observed, &LIMITS);
+            let report = report(&observed);
             assert_eq!(report.status, "not ready", "{part}");
             assert!(report.waiting_for().iter().any(|reason| reason.starts_with(part)), "{part}: {report:?}");
         }
@@ -229,7 +245,7 @@ mod tests {
     fn vnc_does_not_keep_a_terminal_from_being_ready() {
         let mut observed = healthy();
         observed.vnc = State::Down("ended with code 3".into());
-        let report = report(&observed, &LIMITS);
+        let report = report(&observed);
         assert_eq!(report.status, "ok");
         assert_eq!(report.vnc.state, "down, will be started again: ended with code 3");
     }
@@ -239,7 +255,7 @@ mod tests {
     fn an_old_update_says_nothing_about_now() {
         let mut observed = healthy();
         observed.expert.update = Some(seconds(3_600));
-        let report = report(&observed, &LIMITS);
+        let report = report(&observed);
         assert_eq!(report.connected.state, "not known: no fresh account update");
         assert_eq!(report.last_update.state, "3600 s ago");
     }

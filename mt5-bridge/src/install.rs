@@ -14,6 +14,7 @@ use crate::health::State;
 use crate::parts::Part;
 use crate::settings::{Installer, Settings};
 use crate::startup;
+use crate::terminal::WORKED;
 use crate::wine::{Wine, windows};
 
 /// The terminal's program.
@@ -24,6 +25,10 @@ const DOWNLOAD_DEADLINE: Duration = Duration::from_mins(10);
 /// The installer itself downloads some hundred megabytes.
 const INSTALL_DEADLINE: Duration = Duration::from_mins(20);
 const COMPILE_DEADLINE: Duration = Duration::from_mins(3);
+/// A folder that has not grown for so long is complete, whatever still runs there.
+const STILL: Duration = Duration::from_secs(10);
+/// Says that the installation came to its end.
+const INSTALLED: &str = "terminal-installed";
 /// What every Windows program begins with; a page that says sorry does not.
 const PROGRAM: &[u8] = b"MZ";
 const INSTALLER_BYTES_MAX: usize = 256 * 1024 * 1024;
@@ -32,8 +37,8 @@ const INSTALLER_BYTES_MAX: usize = 256 * 1024 * 1024;
 pub(crate) async fn install(part: &Part, settings: &Settings, wine: &Wine, display: u32) -> Result<(), String> {
     part.set(State::Preparing("preparing the Wine prefix".to_owned()));
     let folder = wine.program_folder(&settings.folder);
-    wine.prepare(display, installed(&folder)).await?;
-    if !installed(&folder) {
+    wine.prepare(display, installed(&settings.data, &folder)).await?;
+    if !installed(&settings.data, &folder) {
         part.set(State::Preparing("installing the terminal".to_owned()));
         install_terminal(settings, wine, display, &folder).await?;
     }
@@ -54,8 +59,24 @@ pub(crate) async fn install(part: &Part, settings: &Settings, wine: &Wine, displ
     Ok(())
 }
 
-fn installed(folder: &Path) -> bool {
+/// Whether an installation came to its end: its programs may be there before the rest is.
+fn installed(data: &Path, folder: &Path) -> bool {
+    programs(folder) && [INSTALLED, WORKED].iter().any(|mark| data.join(mark).exists())
+}
+
+fn programs(folder: &Path) -> bool {
     [TERMINAL, COMPILER].iter().all(|program| folder.join(program).is_file())
+}
+
+/// Bytes in a folder, as far as they can be counted.
+fn size(folder: &Path) -> u64 {
+    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    let bytes = |entry: std::fs::DirEntry| match entry.metadata() {
+        Ok(metadata) if metadata.is_dir() => size(&entry.path()),
+        Ok(metadata) => metadata.len(),
+        Err(_) => 0,
+    };
+    entries.map(bytes).sum()
 }
 
 async fn install_terminal(settings: &Settings, wine: &Wine, display: u32, folder: &Path) -> Result<(), String> {
@@ -72,16 +93,26 @@ async fn install_terminal(settings: &Settings, wine: &Wine, display: u32, folder
     let status = wine.run(program, INSTALL_DEADLINE).await?;
     // The installer may leave its work to another program, or start the terminal when it is done.
     let started = Instant::now();
-    while !installed(folder) {
-        if started.elapsed() > INSTALL_DEADLINE || !wine.any_of(&settings.folder) {
+    let (mut bytes, mut still_since) = (size(folder), Instant::now());
+    loop {
+        let works = wine.any_of(&settings.folder);
+        if programs(folder) && (!works || still_since.elapsed() > STILL) {
+            break;
+        }
+        if started.elapsed() > INSTALL_DEADLINE || !works {
             let folder = folder.display();
             return Err(format!("the installer ended ({status}) without a terminal and its compiler in {folder}"));
         }
         tokio::time::sleep(Duration::from_secs(1)).await;
+        let now = size(folder);
+        if now != bytes {
+            (bytes, still_since) = (now, Instant::now());
+        }
     }
     wine.close(display, TERMINAL).await;
     wine.end_all().await;
-    Ok(())
+    let mark = settings.data.join(INSTALLED);
+    std::fs::write(&mark, "").map_err(failed("write", &mark))
 }
 
 /// Fetches the installer into a file, which appears under its name only when it is whole.

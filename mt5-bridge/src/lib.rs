@@ -26,6 +26,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU32;
 
 use common::clock::Clock;
 use common::service::Lifecycle;
@@ -97,10 +98,14 @@ async fn run(settings: Settings) -> Result<bool, String> {
     let stop = stop_on_signals().map_err(|error| error.to_string())?;
     secret::folder(&settings.data)?;
     secret::folder(&settings.run)?;
+    // What one that was killed has left.
+    for file in [vnc::PASSWORD_FILE, terminal::CONFIGURATION_FILE] {
+        secret::remove(&settings.run.join(file));
+    }
     // The display's lock and the socket of Wine's server are there, wherever a program's own files are.
     secret::writable(Path::new("/tmp"))?;
     let seen = Arc::new(Seen::new(Clock::default()));
-    let parts = Arc::new(Parts::new(seen.clone(), settings.limits));
+    let parts = Arc::new(Parts::new(seen.clone()));
     let connections = connections(settings.authorities.clone())?;
     let dispatcher = Dispatcher::new(connections, settings.dispatcher.clone(), &settings.key, seen.clone())?;
     let relay = Arc::new(Relay::new(dispatcher, seen));
@@ -156,7 +161,7 @@ async fn supervise(settings: &Settings, parts: &Parts, stop: &CancellationToken)
     let vnc =
         process::keep(&parts.vnc, &rest, async || vnc::run(&parts.vnc, &children, settings, &mut for_vnc, &rest).await);
     let wine = Wine::new(children.clone(), &settings.data);
-    let terminal = Terminal { settings, parts, children: &children, wine };
+    let terminal = Terminal { settings, parts, children: &children, wine, silent_starts: AtomicU32::new(0) };
     let mut for_terminal = numbers;
     let terminal = async {
         process::keep(&parts.terminal, stop, async || terminal.run(&mut for_terminal, stop).await).await;

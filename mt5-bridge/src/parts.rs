@@ -4,7 +4,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::health::{self, Observed, Report, State};
 use crate::seen::Seen;
-use crate::settings::Limits;
 
 /// One program that is kept running.
 pub(crate) struct Part {
@@ -42,13 +41,12 @@ pub(crate) struct Parts {
     pub(crate) vnc: Part,
     pub(crate) terminal: Part,
     pub(crate) seen: Arc<Seen>,
-    pub(crate) limits: Limits,
 }
 
 impl Parts {
-    pub(crate) fn new(seen: Arc<Seen>, limits: Limits) -> Self {
+    pub(crate) fn new(seen: Arc<Seen>) -> Self {
         let (display, vnc, terminal) = (Part::new("display"), Part::new("vnc"), Part::new("terminal"));
-        Self { display, vnc, terminal, seen, limits }
+        Self { display, vnc, terminal, seen }
     }
 
     /// How everything is, in plain words.
@@ -60,6 +58,6 @@ impl Parts {
             expert: self.seen.expert(),
             dispatcher: self.seen.last_answer(),
         };
-        health::report(&observed, &self.limits)
+        health::report(&observed)
     }
 }

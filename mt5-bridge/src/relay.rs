@@ -34,6 +34,25 @@ const WAIT: Duration = Duration::from_secs(25);
 /// How long the dispatcher may take beyond what it was asked to wait.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// An EA that gives up after so much more than it asked the dispatcher to wait did not do so to stop.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// A request of the EA that waits for its answer. The EA gives up before the dispatcher's time is over, and what it asked
+/// for ends here then.
+struct Waiting<'a> {
+    seen: &'a Seen,
+    /// None: it was answered.
+    late_at: Option<Instant>,
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        if self.late_at.is_some_and(|late_at| Instant::now() > late_at) {
+            self.seen.dispatcher(Err("the dispatcher did not answer before the EA gave up".to_owned()));
+        }
+    }
+}
+
 /// Between the EA and the dispatcher.
 pub(crate) struct Relay {
     dispatcher: Dispatcher,
@@ -62,6 +81,7 @@ impl Relay {
     pub(crate) async fn answer(&self, request: Request<Bytes>) -> Result<Answer, Error> {
         let query = request.uri().query().unwrap_or_default().to_owned();
         let polls = request.method() == Method::GET && request.uri().path() == PENDING;
+        self.seen.heard();
         if polls {
             self.seen.poll();
             if self.nothing_there(&query) {
@@ -72,7 +92,10 @@ impl Relay {
         }
         let asked_to_wait = number(&query, "wait_ms").map_or(Duration::ZERO, Duration::from_millis).min(WAIT);
         let started = Instant::now();
-        let response = self.dispatcher.pass(request, asked_to_wait + ANSWER_TIMEOUT).await?;
+        let mut waiting = Waiting { seen: &self.seen, late_at: Some(started + asked_to_wait + PATIENCE) };
+        let outcome = self.dispatcher.pass(request, asked_to_wait + ANSWER_TIMEOUT).await;
+        waiting.late_at = None;
+        let response = outcome?;
         if polls && response.status() == StatusCode::OK {
             self.answered.send_replace(parameter(&query, "terminal").unwrap_or_default().to_owned());
         }

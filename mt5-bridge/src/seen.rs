@@ -20,6 +20,7 @@ pub(crate) struct Seen {
 
 #[derive(Clone, Copy, Default)]
 struct Last {
+    heard: Option<Instant>,
     poll: Option<Instant>,
     update: Option<Instant>,
     connected: Option<bool>,
@@ -47,6 +48,11 @@ impl Seen {
         *self.last() = Last::default();
     }
 
+    /// The EA lives: it asked for something, whatever it was.
+    pub(crate) fn heard(&self) {
+        self.last().heard = Some(Instant::now());
+    }
+
     /// The EA asked for signals.
     pub(crate) fn poll(&self) {
         self.last().poll = Some(Instant::now());
@@ -59,7 +65,7 @@ impl Seen {
         let said = serde_json::from_slice::<Update>(&body[..end]).ok();
         let (connected, trade_allowed) = said.map_or((None, None), |update| (update.connected, update.trade_allowed));
         let mut last = self.last();
-        *last = Last { poll: last.poll, update: Some(Instant::now()), connected, trade_allowed };
+        *last = Last { update: Some(Instant::now()), connected, trade_allowed, ..*last };
         drop(last);
         metrics::gauge!("bridge_ea_last_update_timestamp_seconds").set(seconds(self.clock.now()));
         let said = [("bridge_terminal_connected", connected), ("bridge_terminal_trade_allowed", trade_allowed)];
@@ -90,6 +96,7 @@ impl Seen {
     pub(crate) fn expert(&self) -> Expert {
         let last = *self.last();
         Expert {
+            heard: last.heard.map(|at| at.elapsed()),
             poll: last.poll.map(|at| at.elapsed()),
             update: last.update.map(|at| at.elapsed()),
             connected: last.connected,

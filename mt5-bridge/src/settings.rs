@@ -13,6 +13,8 @@ use crate::startup::{Chart, Login};
 
 /// Where MetaQuotes offers the installer, which must not be redistributed.
 const INSTALLER: &str = "https://download.mql5.com/cdn/web/metaquotes.software.corp/mt5/mt5setup.exe";
+/// How long the EA lets a poll be held.
+const WAIT_INPUT: &str = "InpWaitMs";
 /// A VNC password is a DES key: what comes after the eighth character would be ignored in silence.
 const VNC_PASSWORD_LENGTH_MAX: usize = 8;
 const VNC_PASSWORD_LENGTH_MIN: usize = 6;
@@ -112,7 +114,7 @@ impl Settings {
         let period = errors.take(text("MT5_PERIOD", "M1", period));
         let inputs = errors.take(inputs());
         let login = errors.take(login());
-        let silence = errors.take(limit("EA_SILENCE_SECONDS", 60));
+        let silence = errors.take(limit("EA_SILENCE_SECONDS", 180));
         let start = errors.take(limit("EA_START_SECONDS", 300));
         let close = errors.take(limit("CLOSE_SECONDS", 10));
         if let (Some(ea), Some(expert)) = (&ea, &expert) {
@@ -221,7 +223,7 @@ fn login() -> Result<Option<Login>, ConfigError> {
     }
 }
 
-/// The EA's inputs, `Name=Value;Name=Value`.
+/// The EA's inputs, `Name=Value;Name=Value`. The relay waits in its place, so that its own polls need not be held.
 fn inputs() -> Result<Vec<(String, String)>, ConfigError> {
     let given = optional("EA_INPUTS")?.unwrap_or_default();
     let pairs = given.split([';', '\n']).map(str::trim).filter(|pair| !pair.is_empty());
@@ -232,7 +234,11 @@ fn inputs() -> Result<Vec<(String, String)>, ConfigError> {
         usable.then(|| (key.to_owned(), value.to_owned()))
     };
     let parsed: Option<Vec<_>> = pairs.map(pair).collect();
-    parsed.ok_or_else(|| bad("EA_INPUTS", "it is not like Name=Value;Name=Value"))
+    let mut inputs = parsed.ok_or_else(|| bad("EA_INPUTS", "it is not like Name=Value;Name=Value"))?;
+    if inputs.iter().all(|(name, _)| name != WAIT_INPUT) {
+        inputs.push((WAIT_INPUT.to_owned(), "0".to_owned()));
+    }
+    Ok(inputs)
 }
 
 fn limit(name: &'static str, default: i64) -> Result<Duration, ConfigError> {

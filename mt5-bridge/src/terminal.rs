@@ -1,6 +1,7 @@
 //! The terminal: set up, started on the display, watched by its process and by its EA's polls, and closed in order.
 
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
@@ -8,7 +9,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::display::{Number, wait_for};
-use crate::health::{State, hung};
+use crate::health::{Expert, State, hung};
 use crate::install::{self, TERMINAL};
 use crate::parts::Parts;
 use crate::process::{Child, Children, ending};
@@ -24,8 +25,10 @@ const CONFIGURATION_READ: Duration = Duration::from_mins(1);
 const SERVER_DEADLINE: Duration = Duration::from_secs(5);
 /// Between the signal that ends and the one that kills.
 const TERM_DEADLINE: Duration = Duration::from_secs(2);
+/// In the folder for short-lived files.
+pub(crate) const CONFIGURATION_FILE: &str = "start.ini";
 /// Says that the EA once worked in this installation. Nothing else is kept.
-const WORKED: &str = "ea-has-polled";
+pub(crate) const WORKED: &str = "ea-has-polled";
 
 /// Everything a terminal needs.
 pub(crate) struct Terminal<'a> {
@@ -33,6 +36,8 @@ pub(crate) struct Terminal<'a> {
     pub(crate) parts: &'a Parts,
     pub(crate) children: &'a Children,
     pub(crate) wine: Wine,
+    /// Starts in a row after which the EA was not heard.
+    pub(crate) silent_starts: AtomicU32,
 }
 
 impl Terminal<'_> {
@@ -58,7 +63,7 @@ impl Terminal<'_> {
 
     /// The start-up configuration with the account's password, for as long as the terminal has not read it.
     fn configuration(&self) -> PathBuf {
-        self.settings.run.join("start.ini")
+        self.settings.run.join(CONFIGURATION_FILE)
     }
 
     fn start(&self, display: u32) -> Result<Child, String> {
@@ -94,6 +99,10 @@ impl Terminal<'_> {
                     }
                     tracing::info!("the terminal ended and left a program of its own: an update; watching that");
                     child = None;
+                    // It starts anew, and takes its time for that.
+                    self.parts.seen.forget();
+                    course.started = Instant::now();
+                    self.parts.terminal.set(State::Preparing("the terminal updates itself".to_owned()));
                     continue;
                 }
                 _ = look.tick() => match self.look(&mut course, child.is_none()) {
@@ -112,7 +121,7 @@ impl Terminal<'_> {
     /// Why the terminal must be ended now, if it must.
     fn look(&self, course: &mut Course, updated: bool) -> Option<String> {
         let running = course.started.elapsed();
-        let poll = self.parts.seen.expert().poll;
+        let Expert { poll, heard, .. } = self.parts.seen.expert();
         let worked = self.worked(poll.is_some());
         if poll.is_some() || running > CONFIGURATION_READ {
             secret::remove(&self.configuration());
@@ -125,7 +134,17 @@ impl Terminal<'_> {
         if updated && !self.wine.any_of(&self.settings.folder) {
             return Some("ended after an update".to_owned());
         }
-        hung(running, poll, worked, &self.parts.limits)
+        if updated && heard.is_some() {
+            self.parts.terminal.set(State::Running("as its updater started it".to_owned()));
+        }
+        let silent_starts = self.silent_starts.load(Ordering::Relaxed);
+        let why = hung(running, heard, worked, silent_starts, &self.settings.limits);
+        if heard.is_some() {
+            self.silent_starts.store(0, Ordering::Relaxed);
+        } else if why.is_some() {
+            self.silent_starts.store(silent_starts.saturating_add(1), Ordering::Relaxed);
+        }
+        why
     }
 
     /// Whether the EA has ever polled in this installation, which is noted down when it does.

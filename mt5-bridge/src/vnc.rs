@@ -17,7 +17,8 @@ use crate::secret;
 use crate::settings::Settings;
 
 const START_DEADLINE: Duration = Duration::from_secs(10);
-const PASSWORD_FILE: &str = "vnc-password";
+/// In the folder for short-lived files.
+pub(crate) const PASSWORD_FILE: &str = "vnc-password";
 
 /// Serves the display until it or the display ends, or until told to stop; why it ended.
 pub(crate) async fn run(
@@ -40,7 +41,10 @@ pub(crate) async fn run(
     let mut x11vnc = arguments(number, vnc.address, &file, &settings.data);
     let mut child = match children.spawn(x11vnc.stdout(Stdio::piped())) {
         Ok(child) => child,
-        Err(error) => return error,
+        Err(error) => {
+            secret::remove(&file);
+            return error;
+        }
     };
     let Some(output) = child.output() else { return "its output can't be read".to_owned() };
     let mut lines = BufReader::new(output).lines();
@@ -54,17 +58,20 @@ pub(crate) async fn run(
         // Without another word its end will say why.
         std::future::pending::<()>().await;
     };
-    let late = tokio::select! {
+    let outcome = tokio::select! {
         () = ready => {
             part.set(State::Running(format!("on {}", vnc.address)));
-            false
+            Ok(())
         }
-        status = child.wait() => return ending(status),
-        () = tokio::time::sleep(START_DEADLINE) => true,
-        () = stop.cancelled() => false,
+        status = child.wait() => Err(Some(status)),
+        () = tokio::time::sleep(START_DEADLINE) => Err(None),
+        () = stop.cancelled() => Ok(()),
     };
     secret::remove(&file);
-    if late {
+    if let Err(ended) = outcome {
+        if let Some(status) = ended {
+            return ending(status);
+        }
         child.end(Signal::KILL, Duration::ZERO).await;
         return format!("x11vnc did not listen within {} s", START_DEADLINE.as_secs());
     }

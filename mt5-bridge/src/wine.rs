@@ -123,10 +123,13 @@ impl Wine {
     }
 
     /// Whether a program of this folder, or its updater, runs: a terminal that updates itself ends, and its updater
-    /// starts it again.
+    /// starts it again. The editor that a person has open does not count.
     pub(crate) fn any_of(&self, folder: &str) -> bool {
         let folder = format!("\\{folder}\\");
-        self.processes().any(|process| process.command.contains(&folder) || process.command.contains("\\MetaQuotes\\"))
+        self.processes().map(|process| process.command).any(|command| {
+            (command.contains(&folder) || command.contains("\\MetaQuotes\\"))
+                && !command.to_ascii_lowercase().contains("metaeditor64.exe")
+        })
     }
 
     fn processes(&self) -> impl Iterator<Item = Running> {

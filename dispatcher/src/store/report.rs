@@ -275,7 +275,8 @@ async fn open(
     let cost = fill.profit.filter(|_| fill.deal.is_some()).unwrap_or_default();
     // An order that rested here until now becomes the position it was filled into.
     let filled = sqlx::query!(
-        "update trades set status = 'open', ticket = $3, volume = $4, open_price = coalesce($5, open_price), profit = profit + $7
+        "update trades set status = 'open', ticket = $3, volume = $4, open_price = coalesce($5, open_price),
+             profit = profit + $7
          where account = $1 and ticket = any($2) and status = 'placed' and not $6",
         account,
         &[ticket, confirmation.order.unwrap_or(ticket)],

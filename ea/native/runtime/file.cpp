@@ -20,6 +20,8 @@ namespace {
 constexpr off_t reading_mark = 0x4000'0000'0000'0000;
 constexpr off_t writing_mark = reading_mark + 1;
 constexpr std::size_t open_files_max = 64;
+// Of a file: what is written goes to the system when so much has come together, or when it is flushed.
+constexpr std::size_t buffer_bytes = 4096;
 // What the C library calls SEEK_SET, SEEK_CUR and SEEK_END: names that MQL5 has too.
 constexpr int from_start = 0, from_here = 1, from_end = 2;
 
@@ -28,8 +30,24 @@ struct File {
     int flags = 0;
     mql::uint code_page = mql::CP_ACP;
     std::u16string delimiter;
+    // Written by the program, not yet by the system: it is lost with the process.
+    std::string unwritten;
 
-    ~File() { close(descriptor); }
+    ~File() {
+        write_out();
+        close(descriptor);
+    }
+    bool write_out() {
+        std::size_t written = 0;
+        while (written < unwritten.size()) {
+            const ssize_t now = write(descriptor, unwritten.data() + written, unwritten.size() - written);
+            if (now < 0 && errno == EINTR) continue;
+            if (now <= 0) break;
+            written += static_cast<std::size_t>(now);
+        }
+        unwritten.erase(0, written);
+        return unwritten.empty();
+    }
     bool is_text() const { return (flags & mql::FILE_BIN) == 0; }
     bool is_unicode() const { return (flags & mql::FILE_ANSI) == 0; }
 };
@@ -39,11 +57,18 @@ std::map<int, std::unique_ptr<File>> &files() {
     return files;
 }
 
-File *find(int handle) {
+File *opened(int handle) {
     const auto found = files().find(handle);
     if (found != files().end()) return found->second.get();
     fail(mql::ERR_INVALID_FILEHANDLE);
     return nullptr;
+}
+
+// With everything that was written before.
+File *find(int handle) {
+    File *file = opened(handle);
+    if (file != nullptr && !file->write_out()) fail(mql::ERR_FILE_WRITEERROR);
+    return file;
 }
 
 // The place of a name in the sandbox; empty where the name leads out of it.
@@ -152,24 +177,18 @@ std::u16string read_field(const File &file) {
 }  // namespace
 
 mql::uint write_bytes(int handle, const void *bytes, std::size_t count) {
-    const File *file = find(handle);
+    File *file = opened(handle);
     if (file == nullptr) return 0;
     if ((file->flags & mql::FILE_WRITE) == 0) {
         fail(mql::ERR_FILE_NOTTOWRITE);
         return 0;
     }
-    const auto *next = static_cast<const char *>(bytes);
-    std::size_t written = 0;
-    while (written < count) {
-        const ssize_t now = write(file->descriptor, next + written, count - written);
-        if (now < 0 && errno == EINTR) continue;
-        if (now <= 0) {
-            fail(mql::ERR_FILE_WRITEERROR);
-            break;
-        }
-        written += static_cast<std::size_t>(now);
+    file->unwritten.append(static_cast<const char *>(bytes), count);
+    if (file->unwritten.size() > buffer_bytes && !file->write_out()) {
+        fail(mql::ERR_FILE_WRITEERROR);
+        return 0;
     }
-    return static_cast<mql::uint>(written);
+    return static_cast<mql::uint>(count);
 }
 
 mql::uint read_bytes(int handle, void *bytes, std::size_t count) {
@@ -240,7 +259,7 @@ void FileClose(int handle) {
     if (runtime::find(handle) != nullptr) runtime::files().erase(handle);
 }
 
-// Every write is the system's at once; it outlives the process, not the machine.
+// From here on it outlives the process, not the machine.
 void FileFlush(int handle) { runtime::find(handle); }
 
 bool FileIsEnding(int handle) {

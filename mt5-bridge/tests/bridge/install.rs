@@ -19,7 +19,7 @@ fn page(status: &str, body: &[u8]) -> Vec<u8> {
 }
 
 /// Goal: an installer that is not there, is none, or breaks off is told in plain words and never run; the next start
-/// fetches it anew, the one after that needs it no more.
+/// fetches it anew, the one after that needs it no more. One that was cut short is run again, whatever it left.
 #[tokio::test]
 async fn the_installer_is_fetched_until_it_is_whole_and_then_never_again() {
     let dispatcher = Dispatcher::start().await;
@@ -53,5 +53,12 @@ async fn the_installer_is_fetched_until_it_is_whole_and_then_never_again() {
     bridge.restart().await;
     bridge.until_ready().await;
     assert_eq!(server.asked().len(), asked.len());
+
+    // Both programs are there, and nothing says that the installer was done with the rest.
+    std::fs::remove_file(bridge.folder.join("data/terminal-installed")).expect("a mark");
+    let _ = std::fs::remove_file(bridge.folder.join("data/ea-has-polled")); // noted a little later
+    bridge.restart().await;
+    bridge.until_ready().await;
+    assert_eq!(server.asked().len(), asked.len() + 1);
     bridge.finish().await;
 }

@@ -172,6 +172,23 @@ async fn a_dispatcher_that_does_not_answer_is_a_gateway_timeout() {
     bridge.finish().await;
 }
 
+/// Goal: an EA that gives up before the dispatcher's time is over is not the one that is at fault.
+#[tokio::test]
+async fn a_dispatcher_that_hangs_is_told_also_when_the_expert_gives_up() {
+    let dispatcher = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let bridge = bridge(format!("http://{}", dispatcher.local_addr().expect("an address"))).await;
+    let asked = bridge.relay(Method::GET, "/api/signals/unresolved", &[], "");
+    assert!(tokio::time::timeout(Duration::from_secs(5), asked).await.is_err(), "no answer");
+    eventually("health says it", || async {
+        let health = bridge.health().await;
+        let state = health["dispatcher"]["state"].as_str().expect("words").to_owned();
+        state.starts_with("the dispatcher did not answer before the EA gave up").then_some(())
+    })
+    .await;
+    assert_eq!(bridge.health().await["dispatcher"]["ok"], false);
+    bridge.finish().await;
+}
+
 /// Goal: half an answer is none, whatever its status said; and once the dispatcher answers again, `/health` says that.
 #[tokio::test]
 async fn an_answer_that_breaks_off_is_a_bad_gateway() {

@@ -60,6 +60,7 @@ impl Bridge {
             copy_prefix(&folder.join("data/wine")).await;
             let mode = folder.join("data/wine").join(TERMINAL_FOLDER).join("standin-mode.txt");
             std::fs::write(mode, options.mode).expect("a mode");
+            std::fs::write(folder.join("data/terminal-installed"), "").expect("a mark");
         }
         let mut command = Command::new(env!("CARGO_BIN_EXE_mt5-bridge"));
         command.env_clear().env("PATH", std::env::var_os("PATH").expect("a path"));

@@ -2,6 +2,8 @@
 
 use std::time::{Duration, Instant};
 
+use hyper::Method;
+
 use crate::dispatcher::Dispatcher;
 use crate::process::signal;
 use crate::support::{Bridge, Options, eventually};
@@ -79,6 +81,21 @@ async fn a_silent_start_counts_as_hung_only_where_the_expert_once_worked() {
     down_with(&bridge, "the EA is still silent").await;
     misbehave(&bridge, "");
     bridge.until_ready().await;
+    bridge.finish().await;
+}
+
+/// Goal: an EA that asks for anything lives, also where the platform's trouble keeps it from asking for signals.
+#[tokio::test]
+async fn an_expert_that_is_kept_from_polling_is_no_hung_terminal() {
+    let bridge = bridge("silent", &[("EA_START_SECONDS", "2"), ("EA_SILENCE_SECONDS", "2")]).await;
+    std::fs::write(bridge.folder.join("data/ea-has-polled"), "").expect("a mark");
+    let first = eventually("a terminal", || async { bridge.process("terminal64.exe") }).await;
+    for _ in 0..12 {
+        bridge.relay(Method::GET, "/api/signals/unresolved", &[], "").await;
+        tokio::time::sleep(Duration::from_millis(500)).await;
+    }
+    assert_eq!(bridge.process("terminal64.exe"), Some(first), "{}", bridge.log());
+    down_with(&bridge, "the EA has been silent for").await;
     bridge.finish().await;
 }
 

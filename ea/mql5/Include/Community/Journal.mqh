@@ -133,17 +133,19 @@ private:
       string line=Sum(text)+" "+text;
       return(file!=INVALID_HANDLE && FileWriteString(file,line+"\r\n")>=(uint)StringLen(line));
      }
+   bool              Broken(void)
+     {
+      m_broken=true;
+      Alert("The journal can't be written, is the disk full? Nothing is executed any more; error ",GetLastError());
+      return(false);
+     }
    // Into the file; memory follows only what is there.
    bool              Write(const string text)
      {
       if(m_file==INVALID_HANDLE || m_broken)
          return(false);
       if(!Put(m_file,text))
-        {
-         m_broken=true;
-         Alert("The journal can't be written, is the disk full? Nothing is executed any more; error ",GetLastError());
-         return(false);
-        }
+         return(Broken());
       m_lines++;
       return(Apply(Sum(text)+" "+text));
      }
@@ -338,14 +340,16 @@ public:
      {
       if(!Write("sending "+IntegerToString(id)+" "+IntegerToString(orders)))
          return(false);
-      ResetLastError();
-      Flush();
-      return(GetLastError()==0);
+      return(Flush());
      }
-   void              Flush(void)
+   // What is written before it returns survives the end of this process; false where it does not.
+   bool              Flush(void)
      {
-      if(m_file!=INVALID_HANDLE)
-         FileFlush(m_file);
+      if(m_file==INVALID_HANDLE || m_broken)
+         return(false);
+      ResetLastError();
+      FileFlush(m_file);
+      return(GetLastError()==0 || Broken());
      }
    // Where a signal is among the intents; -1: this journal does not know it.
    int               FindIntent(const long id) const { return(m_intents.Find(id)); }

@@ -119,7 +119,12 @@ void ResolveUnknown(void)
    CJsonReader json;
    int         status=g_platform.Send("GET",path+"?"+Asker(),"");
    if(status==0)
+     {
+      // Else this question alone would be asked for as long as it fails, and no poll made.
+      if(g_resolved)
+         g_resolve_at=GetTickCount64()+(ulong)InpUnresolvedSeconds*1000;
       return;
+     }
    if(status!=200 || StringFind(g_platform.Answer(),"[")!=0 || !json.Parse(g_platform.Answer()))
      {
       g_platform.NotUnderstood(path,status);

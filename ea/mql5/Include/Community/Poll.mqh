@@ -63,7 +63,7 @@ void Take(const CJsonReader &json,const ulong asked_at)
    bool written=true;
    for(int i=0; i<count; i++)
       written=g_journal.Claimed(signals[i].id,signals[i].magic,signals[i].attempt) && written;
-   g_journal.Flush();
+   written=g_journal.Flush() && written;
    for(int i=0; i<count; i++)
      {
       // Also what was lost while the poll was held: what can't be sent now is given back, not failed.

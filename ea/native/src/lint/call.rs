@@ -34,10 +34,12 @@ impl Lint<'_> {
         arguments
     }
 
-    /// Whether all functions of the name that is called take this parameter by reference.
+    /// Whether all functions of the name that is called, or else all methods, take this parameter by reference.
     fn is_reference(&self, name: usize, index: usize) -> bool {
+        let method = name > 0 && self.is(name - 1, ".");
         let named = |function: &&crate::outline::Function| {
-            self.outline.token(self.source, function.name).text == self.code[name].text
+            function.owner.is_some() == method
+                && self.outline.token(self.source, function.name).text == self.code[name].text
         };
         let mut parameters = self.outline.functions.iter().filter(named).map(|function| function.parameters.get(index));
         let by_reference = |parameter: Option<&crate::outline::Parameter>| {

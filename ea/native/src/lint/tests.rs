@@ -10,7 +10,7 @@ fn complaints(text: &str) -> Vec<String> {
 /// One rule: a source that breaks it, what is said of it, and the nearest source that does not.
 struct Rule(&'static str, &'static str, &'static str);
 
-const RULES: [Rule; 48] = [
+const RULES: [Rule; 49] = [
     Rule("void f() { p->x=1; }", "dot", "void f() { p.x=1; }"),
     Rule("void f() { std::abort(); }", "std", "void f() { int standard=1; }"),
     Rule("void f() { auto x=1; }", "auto", "void f() { int automatic=1; }"),
@@ -60,6 +60,11 @@ const RULES: [Rule; 48] = [
         "struct S { int x; }; S g(int a) { S s; return(s); } void f(const S &s,int x) { } void h() { f(g(1),2); }",
         "wants a variable",
         "struct S { int x; }; S g(int a) { S s; return(s); } void f(const S &s,int x) { } void h() { S s=g(1); f(s,g(2).x); }",
+    ),
+    Rule(
+        "struct S { int x; }; S g() { S s; return(s); } class C { void f(int x) { } }; void f(const S &s) { } void h() { f(g()); }",
+        "wants a variable",
+        "struct S { int x; }; S g() { S s; return(s); } class C { void f(int x) { } }; void f(const S &s) { } void h(C &c) { c.f(g().x); }",
     ),
     Rule("void f(int &x) { } void g() { f(5); }", "wants a variable", "void f(int &x) { } void g() { f(a[i+1].b); }"),
     Rule("void f() { s=StringFormat(\"%y\",1); }", "%y", "void f() { s=StringFormat(\"%-5I64d %.2f\",x,y); }"),

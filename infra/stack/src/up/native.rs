@@ -37,6 +37,8 @@ pub(super) async fn run(
     view: View,
     stop: CancellationToken,
 ) -> Result<(), NativeError> {
+    // What is started is another program, which would start all the same.
+    std::fs::File::open(program).map_err(|error| NativeError::Start(program.to_owned(), error))?;
     let files = folder.join("files");
     std::fs::create_dir_all(&files).map_err(|error| NativeError::File(files.clone(), error))?;
     let inputs = folder.join("inputs.set");

@@ -119,6 +119,8 @@ impl Fight {
 
     async fn kill_one(&mut self) {
         let what = match self.choices.next(10) {
+            // The first of all in any case, so that each run has one.
+            _ if self.kills.is_empty() => "expert advisor",
             0..=5 => "expert advisor",
             6..=7 => "services",
             _ => "connection to the broker",
@@ -126,6 +128,11 @@ impl Fight {
         *self.kills.entry(what).or_default() += 1;
         match what {
             "expert advisor" => {
+                // It is to be hit at work, as far as there is work.
+                let looked = Instant::now();
+                while unfinished(&self.desk) == 0 && looked.elapsed() < Duration::from_millis(500) {
+                    tokio::time::sleep(Duration::from_millis(1)).await;
+                }
                 self.ea.take().unwrap().killed().await;
                 self.in_mid_work += usize::from(unfinished(&self.desk) > 0);
                 self.start_ea();

@@ -47,6 +47,15 @@ async fn without_the_journal_line_an_order_is_doubled() {
     assert_eq!(ending.fills, 3, "{ending:?}");
 }
 
+/// Goal: so it does without the flush of that line, which is lost with the process.
+#[tokio::test]
+#[ignore = "long: compiles a mutant"]
+async fn without_the_flush_of_the_journal_an_order_is_doubled() {
+    let change = ("Include/Community/Journal.mqh", "return(Flush());", "return(true);");
+    let ending = memory::killed_while_sending(mutant("no-flush", &[change]), Journal::Whole).await;
+    assert_eq!(ending.fills, 3, "{ending:?}");
+}
+
 /// Goal: where orders are recognised by their comments, a broker that drops them makes a filled order a failed one.
 #[tokio::test]
 #[ignore = "long: compiles a mutant"]
