@@ -36,14 +36,14 @@ bool integer_of(const runtime::Contract &symbol, ENUM_SYMBOL_INFO_INTEGER proper
         case SYMBOL_DIGITS: value = symbol.digits; return true;
         case SYMBOL_SPREAD: value = symbol.spread; return true;
         case SYMBOL_SPREAD_FLOAT: value = 0; return true;
-        case SYMBOL_TRADE_MODE: value = SYMBOL_TRADE_MODE_FULL; return true;
+        case SYMBOL_TRADE_MODE: value = symbol.trade_mode; return true;
         case SYMBOL_TRADE_STOPS_LEVEL: value = symbol.stops_level; return true;
         case SYMBOL_TRADE_FREEZE_LEVEL: value = symbol.freeze_level; return true;
-        case SYMBOL_TRADE_EXEMODE: value = SYMBOL_TRADE_EXECUTION_MARKET; return true;
+        case SYMBOL_TRADE_EXEMODE: value = symbol.instant ? SYMBOL_TRADE_EXECUTION_INSTANT : SYMBOL_TRADE_EXECUTION_MARKET; return true;
         case SYMBOL_SWAP_MODE: value = SYMBOL_SWAP_MODE_POINTS; return true;
         case SYMBOL_SWAP_ROLLOVER3DAYS: value = 3; return true;
         case SYMBOL_FILLING_MODE: value = symbol.filling; return true;
-        case SYMBOL_EXPIRATION_MODE: value = SYMBOL_EXPIRATION_GTC | SYMBOL_EXPIRATION_SPECIFIED; return true;
+        case SYMBOL_EXPIRATION_MODE: value = SYMBOL_EXPIRATION_GTC | (symbol.expiration ? SYMBOL_EXPIRATION_SPECIFIED : 0); return true;
         case SYMBOL_ORDER_MODE:
             value = SYMBOL_ORDER_MARKET | SYMBOL_ORDER_LIMIT | SYMBOL_ORDER_STOP | SYMBOL_ORDER_SL | SYMBOL_ORDER_TP;
             return true;
@@ -68,8 +68,8 @@ bool double_of(const runtime::Contract &symbol, ENUM_SYMBOL_INFO_DOUBLE property
         }
         case SYMBOL_LAST:
         case SYMBOL_VOLUME_LIMIT: value = 0.0; return true;
-        case SYMBOL_POINT:
-        case SYMBOL_TRADE_TICK_SIZE: value = symbol.point; return true;
+        case SYMBOL_POINT: value = symbol.point; return true;
+        case SYMBOL_TRADE_TICK_SIZE: value = symbol.tick_size; return true;
         case SYMBOL_TRADE_TICK_VALUE: value = tick_value(symbol); return true;
         case SYMBOL_TRADE_CONTRACT_SIZE: value = symbol.contract_size; return true;
         case SYMBOL_VOLUME_MIN: value = symbol.volume_min; return true;

@@ -131,6 +131,13 @@ Deal deal_of(const json &record) {
     return deal;
 }
 
+long trade_mode_of(const std::string &word) {
+    if (word == "long_only") return mql::SYMBOL_TRADE_MODE_LONGONLY;
+    if (word == "short_only") return mql::SYMBOL_TRADE_MODE_SHORTONLY;
+    if (word == "close_only") return mql::SYMBOL_TRADE_MODE_CLOSEONLY;
+    return word == "disabled" ? mql::SYMBOL_TRADE_MODE_DISABLED : mql::SYMBOL_TRADE_MODE_FULL;
+}
+
 Contract contract_of(const json &record) {
     Contract contract;
     contract.name = record.at("name");
@@ -138,6 +145,10 @@ Contract contract_of(const json &record) {
     contract.profit_currency = record.at("profit_currency");
     contract.digits = record.at("digits");
     contract.point = number(record, "point");
+    contract.tick_size = record.value("tick_size", json()).is_null() ? contract.point : number(record, "tick_size");
+    contract.trade_mode = trade_mode_of(record.value("trade_mode", "full"));
+    contract.instant = record.value("execution", "market") == "instant";
+    contract.expiration = record.value("expiration", true);
     contract.contract_size = number(record, "contract_size");
     contract.volume_min = number(record, "volume_min");
     contract.volume_max = number(record, "volume_max");

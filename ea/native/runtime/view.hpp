@@ -89,6 +89,7 @@ struct Contract {
     std::string profit_currency;
     long digits = 0;
     double point = 0;
+    double tick_size = 0;
     double contract_size = 0;
     double volume_min = 0;
     double volume_max = 0;
@@ -97,6 +98,9 @@ struct Contract {
     double swap_short = 0;
     long stops_level = 0;
     long freeze_level = 0;
+    long trade_mode = 0;
+    bool instant = false;
+    bool expiration = true;
     long spread = 0;
     // A sum of SYMBOL_FILLING_ flags.
     long filling = 0;

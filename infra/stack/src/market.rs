@@ -43,7 +43,7 @@ pub use connection::Connection;
 pub use process::{Args, main};
 pub use record::{Account, Deal, DealType, Entry, Order, OrderState, OrderType, Position, Quote, Reason, Side};
 pub use server::{listen, serve};
-pub use symbol::SymbolSpec;
+pub use symbol::{Execution, SymbolSpec, TradeMode};
 pub use wire::{Filling, Request, Response, Tick, TradeAction, TradeRequest, TradeResult, View};
 
 /// Largest amount of money and largest price taken, so that no product of a request can overflow.

@@ -6,6 +6,7 @@ mod support;
 
 mod ea {
     mod actions;
+    mod contracts;
     mod desk;
     mod gateway;
     mod kills;

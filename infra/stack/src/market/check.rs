@@ -3,7 +3,7 @@
 use rust_decimal::Decimal;
 use time::OffsetDateTime;
 
-use super::{OrderType, Quote, Side, SymbolSpec, TradeRequest, retcode};
+use super::{OrderType, Quote, Side, SymbolSpec, TradeMode, TradeRequest, retcode};
 
 /// A market order names the price that its sender saw; a worse one beyond the deviation is a requote.
 pub(super) fn check_price(request: &TradeRequest, spec: &SymbolSpec, quote: Quote, side: Side) -> Result<(), u32> {
@@ -18,6 +18,17 @@ pub(super) fn check_price(request: &TradeRequest, spec: &SymbolSpec, quote: Quot
         Side::Sell => request.price - quote.bid,
     };
     if worse > spec.point * Decimal::from(request.deviation) { Err(retcode::REQUOTE) } else { Ok(()) }
+}
+
+/// Whether the broker takes such an opening of the symbol at all.
+pub(super) fn check_mode(spec: &SymbolSpec, side: Side) -> Result<(), u32> {
+    match (spec.trade_mode, side) {
+        (TradeMode::Full, _) | (TradeMode::LongOnly, Side::Buy) | (TradeMode::ShortOnly, Side::Sell) => Ok(()),
+        (TradeMode::LongOnly, Side::Sell) => Err(retcode::LONG_ONLY),
+        (TradeMode::ShortOnly, Side::Buy) => Err(retcode::SHORT_ONLY),
+        (TradeMode::CloseOnly, _) => Err(retcode::CLOSE_ONLY),
+        (TradeMode::Disabled, _) => Err(retcode::TRADE_DISABLED),
+    }
 }
 
 /// Stops lie on their side of the reference price, at the least distance or further.
@@ -55,7 +66,7 @@ pub(super) fn check_resting(
     if room < spec.distance() {
         return Err(retcode::INVALID_PRICE);
     }
-    if request.expiration.is_some_and(|at| at <= now) {
+    if request.expiration.is_some_and(|at| at <= now || !spec.expiration) {
         return Err(retcode::INVALID_EXPIRATION);
     }
     check_stops(request, spec, request.price, kind.side())

@@ -20,6 +20,9 @@ pub struct SymbolSpec {
     pub digits: u32,
     /// Smallest step of its price: 10^-digits.
     pub point: Decimal,
+    /// Prices are multiples of this; of an index it may be several points. None: one point.
+    #[serde(default)]
+    pub tick_size: Option<Decimal>,
     /// Units of the base in one lot.
     pub contract_size: Decimal,
     /// Smallest order, in lots.
@@ -38,10 +41,51 @@ pub struct SymbolSpec {
     /// What a night brings to a short position, in points.
     #[serde(default)]
     pub swap_short: Decimal,
+    /// Which orders are taken.
+    #[serde(default)]
+    pub trade_mode: TradeMode,
+    /// Whether the broker answers with the price that was asked, or with its own.
+    #[serde(default)]
+    pub execution: Execution,
+    /// Whether a resting order may name its end.
+    #[serde(default = "allowed")]
+    pub expiration: bool,
     /// How market orders may be filled, the preferred way first.
     pub filling: Vec<Filling>,
     /// Where the walk starts, in points.
     pub start: i64,
+}
+
+/// What may be done with a symbol.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TradeMode {
+    /// Everything.
+    #[default]
+    Full,
+    /// Buying, and closing.
+    LongOnly,
+    /// Selling, and closing.
+    ShortOnly,
+    /// Closing alone.
+    CloseOnly,
+    /// Nothing.
+    Disabled,
+}
+
+/// How market orders are executed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Execution {
+    /// At the market's price.
+    #[default]
+    Market,
+    /// At the price of the request, whole or not at all.
+    Instant,
+}
+
+fn allowed() -> bool {
+    true
 }
 
 impl SymbolSpec {
@@ -65,6 +109,10 @@ impl SymbolSpec {
             profit_currency: upper.get(3..6).unwrap_or("USD").to_owned(),
             digits,
             point: Decimal::new(1, digits),
+            tick_size: None,
+            trade_mode: TradeMode::Full,
+            execution: Execution::Market,
+            expiration: true,
             contract_size: Decimal::from(contract_size),
             volume_min: Decimal::new(1, 2),
             volume_max: Decimal::from(100),
@@ -78,14 +126,22 @@ impl SymbolSpec {
         }
     }
 
-    /// Whether a price has no more digits than the symbol, and is above zero and thinkable.
+    /// Whether a price is on the symbol's grid, above zero and thinkable.
     pub(super) fn is_price(&self, price: Decimal) -> bool {
-        price > Decimal::ZERO && price <= NUMBER_MAX && (price % self.point).is_zero()
+        price > Decimal::ZERO && price <= NUMBER_MAX && (price % self.tick_size.unwrap_or(self.point)).is_zero()
     }
 
     /// Whether lots are within the limits and a multiple of the step.
     pub(super) fn is_volume(&self, volume: Decimal) -> bool {
         (self.volume_min..=self.volume_max).contains(&volume) && (volume % self.volume_step).is_zero()
+    }
+
+    /// Whether a market order may be filled in this way: at the price that was asked it is whole.
+    pub(super) fn fills(&self, filling: Filling) -> bool {
+        match self.execution {
+            Execution::Market => self.filling.contains(&filling),
+            Execution::Instant => filling == Filling::Fok,
+        }
     }
 
     pub(super) fn distance(&self) -> Decimal {

@@ -5,7 +5,7 @@
 use rust_decimal::Decimal;
 use time::OffsetDateTime;
 
-use super::check::{check_price, check_resting, check_stops};
+use super::check::{check_mode, check_price, check_resting, check_stops};
 use super::state::{Effect, MONEY_DIGITS};
 use super::{
     Deal, DealType, Entry, Filling, Market, Order, OrderState, OrderType, Position, Quote, Reason, Side, SymbolSpec,
@@ -84,6 +84,7 @@ impl Market {
             return Err(retcode::INVALID_VOLUME);
         }
         let side = request.order_type.side();
+        check_mode(&spec, side)?;
         check_price(request, &spec, quote, side)?;
         check_stops(request, &spec, quote.price(side.opposite()), side)?;
         let volume = self.fillable(request, &spec)?;
@@ -126,6 +127,7 @@ impl Market {
         if !spec.is_volume(request.volume) {
             return Err(retcode::INVALID_VOLUME);
         }
+        check_mode(&spec, request.order_type.side())?;
         check_resting(request, request.order_type, &spec, quote, now)?;
         let order = self.new_order(request, now);
         let ticket = order.ticket;
@@ -308,7 +310,7 @@ impl Market {
     fn fillable(&self, request: &TradeRequest, spec: &SymbolSpec) -> Result<Decimal, u32> {
         let volume = self.faults.max_fill.map_or(request.volume, |most| most.min(request.volume));
         match request.filling {
-            filling if !spec.filling.contains(&filling) => Err(retcode::INVALID_FILL),
+            filling if !spec.fills(filling) => Err(retcode::INVALID_FILL),
             Filling::Fok if volume < request.volume => Err(retcode::REJECT),
             _ if !spec.is_volume(volume) => Err(retcode::REJECT),
             _ => Ok(volume),
