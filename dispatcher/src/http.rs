@@ -3,6 +3,7 @@
 mod account;
 mod operate;
 mod read;
+mod risk;
 mod terminal;
 
 use common::auth::Scope;
@@ -31,7 +32,7 @@ pub(crate) fn routes(api: Api) -> OpenApiRouter {
         .routes(routes!(operate::cancel))
         .routes(routes!(operate::resolve))
         .routes(routes!(operate::control, operate::set_control))
-        .routes(routes!(operate::risk, operate::set_risk))
+        .routes(routes!(risk::risk, risk::set_risk))
         .with_state(api)
 }
 

@@ -16,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 mod confirmation;
 mod consumer;
+pub mod control;
 mod error;
 mod http;
 pub mod life;

@@ -8,9 +8,13 @@
 
 use std::collections::HashSet;
 
-use common::domain::{Action, Mode, Order, OrderType, SignalState, Symbol, Volume};
+use common::domain::{Action, Order, OrderType, SignalState, Symbol};
 use common::message::SignalAccepted;
 use time::{Duration, OffsetDateTime};
+
+pub mod gate;
+
+use gate::{Account, Room, Rules, gate};
 
 /// How long a terminal may take to confirm what it was handed.
 pub const LEASE: Duration = Duration::seconds(30);
@@ -20,28 +24,6 @@ pub const TERMINAL_GONE: Duration = Duration::seconds(60);
 pub const UNCONFIRMED: Duration = Duration::minutes(5);
 /// The protocol of terminals that know attempts, leases and look-ups.
 pub const PROTOCOL: i16 = 2;
-
-/// What an account allows.
-#[derive(Clone, Debug)]
-pub struct Rules {
-    /// The operator's switch.
-    pub mode: Mode,
-    /// The most lots of one order.
-    pub volume_max: Volume,
-    /// Lots of a signal that names none.
-    pub default_volume: Volume,
-    /// Life of openings and changes that name none.
-    pub signal_ttl_seconds: i32,
-    /// The account at the broker; none: the first that a terminal names.
-    pub login: Option<i64>,
-}
-
-impl Rules {
-    /// Whether a terminal at this account of the broker may act on the signals; first-protocol terminals name none.
-    pub fn admits(&self, login: Option<i64>) -> bool {
-        self.login.is_none() || login.is_none() || self.login == login
-    }
-}
 
 /// Why a signal ends, for a machine and for a person.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -80,7 +62,7 @@ pub fn expiry(signal: &SignalAccepted, rules: Option<&Rules>) -> Option<OffsetDa
 /// Judges a signal that has just arrived. `key_stands_for_another`: its idempotency key was used for other content.
 pub fn admit(
     signal: &SignalAccepted,
-    rules: Option<&Rules>,
+    account: Option<&Account>,
     key_stands_for_another: bool,
     now: OffsetDateTime,
 ) -> Admission {
@@ -88,35 +70,16 @@ pub fn admit(
         let reason = Reason::new("key_reused", "the idempotency key was used before for another signal");
         return Admission::Ended(SignalState::Rejected, reason);
     }
-    let Some(rules) = rules else {
+    let Some(account) = account else {
         let message = format!("no terminal's key is bound to account {}", signal.account);
         return Admission::Ended(SignalState::Rejected, Reason::new("unknown_account", message));
     };
-    if expiry(signal, Some(rules)).is_some_and(|expiry| expiry <= now) {
+    if expiry(signal, Some(&account.rules)).is_some_and(|expiry| expiry <= now) {
         return Admission::Ended(SignalState::Expired, expired());
     }
-    match gate(signal.order.action, signal.order.volume, rules) {
+    match gate(&signal.order, account, now) {
         Some(reason) => Admission::Ended(SignalState::Rejected, reason),
         None => Admission::Pending,
-    }
-}
-
-/// The risk gate: why an order may not go to the market now. Closings pass it always.
-pub fn gate(action: Action, volume: Option<Volume>, rules: &Rules) -> Option<Reason> {
-    if !action.opens() {
-        return None;
-    }
-    if !rules.mode.hands_out(action) {
-        let mode = rules.mode.as_str();
-        let code = if rules.mode == Mode::Halted { "account_halted" } else { "account_reducing" };
-        return Some(Reason::new(code, format!("the account is {mode}: no openings")));
-    }
-    match volume {
-        Some(volume) if volume > rules.volume_max => {
-            let message = format!("{} lots where {} are allowed", volume.get(), rules.volume_max.get());
-            Some(Reason::new("volume_above_max", message))
-        }
-        _ => None,
     }
 }
 
@@ -136,11 +99,18 @@ pub struct Open {
     pub state: SignalState,
     /// End of its life.
     pub expires_at: Option<OffsetDateTime>,
+    /// How often it was handed out.
+    pub attempt: i32,
     /// The protocol of its last claim.
     pub claim_protocol: Option<i16>,
 }
 
 impl Open {
+    /// Whether its order may be at the broker, or on its way there, without our knowing.
+    fn is_under_way(&self) -> bool {
+        self.order.action.opens() && matches!(self.state, SignalState::Processing | SignalState::Unknown)
+    }
+
     /// Whether it is about the whole account.
     fn is_about_everything(&self) -> bool {
         self.order.action == Action::CloseAll && self.order.symbol.is_none()
@@ -204,15 +174,27 @@ impl<'a> Earlier<'a> {
     }
 }
 
-/// Chooses what a terminal is handed, from all that is open in its account, oldest first.
-pub fn choose(open: &[Open], rules: &Rules, protocol: i16, limit: usize, now: OffsetDateTime) -> Choice {
+/// Chooses what a terminal is handed, from all that is open in its account, oldest first. `recent`: openings at the broker
+/// that the account's last report may not know.
+pub fn choose(
+    open: &[Open],
+    account: &Account,
+    recent: i64,
+    protocol: i16,
+    limit: usize,
+    now: OffsetDateTime,
+) -> Choice {
     let mut choice = Choice::default();
+    let under_way = open.iter().filter(|signal| signal.is_under_way()).count();
+    let mut room = Room::new(account, recent.saturating_add(i64::try_from(under_way).unwrap_or(i64::MAX)), now);
+    let stale = account.is_stale(now);
     // With a terminal, or waiting for its turn: whoever comes later waits.
     let mut waiting = Earlier::default();
     // Unknown: later openings wait for the look-up, closings are told of it.
     let mut unknown: Vec<&Open> = Vec::new();
     let mut unknowns = Earlier::default();
-    // Openings and changes that wait behind an unknown outcome, perhaps for minutes: a closing does not wait with them.
+    // Openings behind an unknown outcome or an account that fell silent, and what is behind these: they wait, perhaps for
+    // minutes, and a closing does not wait with them.
     let mut held: Vec<&Open> = Vec::new();
     let mut helds = Earlier::default();
     for signal in open {
@@ -230,26 +212,29 @@ pub fn choose(open: &[Open], rules: &Rules, protocol: i16, limit: usize, now: Of
                 if signal.expires_at.is_some_and(|expiry| expiry <= now) {
                     continue;
                 }
-                if let Some(reason) = gate(signal.order.action, signal.order.volume, rules) {
+                if let Some(reason) = gate(&signal.order, account, now) {
                     choice.reject.push((signal.id, reason));
                     continue;
                 }
-                let closes = signal.order.action.closes();
-                let behind_unknown = unknowns.concerns(signal);
-                let in_line = waiting.concerns(signal) || (!closes && (behind_unknown || helds.concerns(signal)));
-                let taken = rules.mode.hands_out(signal.order.action) && (protocol >= PROTOCOL || signal.is_plain());
-                if taken && !in_line {
+                let (opens, closes) = (signal.order.action.opens(), signal.order.action.closes());
+                let is_held = !closes && (unknowns.concerns(signal) || helds.concerns(signal) || (stale && opens));
+                let taken =
+                    account.rules.mode.hands_out(signal.order.action) && (protocol >= PROTOCOL || signal.is_plain());
+                if is_held {
+                    held.push(signal);
+                    helds.add(signal);
+                } else if !taken || waiting.concerns(signal) {
+                    waiting.add(signal);
+                } else if let Some(reason) = room.refuses(&account.rules, signal) {
+                    choice.reject.push((signal.id, reason));
+                } else {
                     let own = Earlier::of(signal);
                     let superseded = held.extract_if(.., |other| closes && own.concerns(other));
                     choice.supersede.extend(superseded.map(|other| other.id));
                     let after = unknown.iter().filter(|other| own.concerns(other)).map(|other| other.id);
                     choice.claim.push((signal.id, after.collect()));
                     waiting.add(signal);
-                } else if behind_unknown && !closes {
-                    held.push(signal);
-                    helds.add(signal);
-                } else {
-                    waiting.add(signal);
+                    room.take(signal);
                 }
             }
             _ => {}

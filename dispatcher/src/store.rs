@@ -87,6 +87,7 @@ impl SignalRow {
             order: self.order()?,
             state: self.state.parse().map_err(corrupt)?,
             expires_at: self.expires_at,
+            attempt: self.attempt,
             claim_protocol: self.claim_protocol,
         })
     }

@@ -12,10 +12,13 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
+use super::operate::unknown_account;
 use super::{name_fault, seconds, terminal_account};
 use crate::Dispatcher;
 use crate::error::Error;
-use crate::store::account;
+use crate::life::gate;
+use crate::store::account::{self, AccountRow};
+use crate::wake::Wakes;
 
 /// An account's figures. The first Expert Advisor sends the first five only.
 #[derive(Deserialize, ToSchema)]
@@ -87,11 +90,38 @@ pub(crate) struct Updated {
     magic_base: i64,
 }
 
+/// Keeps a report, and how the account stands by it, for the risk gate. Returns the account.
+async fn keep(dispatcher: &Dispatcher, update: &AccountUpdated) -> Result<AccountRow, Error> {
+    let name = update.account.as_str();
+    let mut transaction = dispatcher.pool.begin().await?;
+    let row = account::lock(&mut transaction, name).await?.ok_or_else(|| unknown_account(name))?;
+    account::store_report(&mut transaction, update).await?;
+    let before = row.account()?;
+    let state = gate::observe(&before, update);
+    if let Some(state) = &state {
+        account::set_state(&mut transaction, name, state).await?;
+    }
+    transaction.commit().await?;
+    let stopped = |state: &gate::State| state.day.loss.is_some() && before.loss_today(state.at).is_none();
+    if let Some(gate::State { day, .. }) = state.filter(stopped) {
+        tracing::error!(
+            account = name,
+            lost.cents = day.loss,
+            of.cents = day.equity,
+            "the day's loss is above what the account allows: no openings until tomorrow or an operator's word"
+        );
+    }
+    if before.is_stale(update.received_at) {
+        dispatcher.wake.wake(name, Wakes::Changed);
+    }
+    Ok(row)
+}
+
 /// Takes an account's figures.
 #[utoipa::path(post, path = "/api/account/update", tag = "terminal", request_body = Update, responses(
     (status = 200, body = Updated), (status = 400, body = Problem), (status = 401, body = Problem),
-    (status = 403, body = Problem), (status = 413, body = Problem), (status = 422, body = Problem),
-    (status = 503, body = Problem)))]
+    (status = 403, body = Problem), (status = 404, body = Problem), (status = 413, body = Problem),
+    (status = 422, body = Problem), (status = 503, body = Problem)))]
 pub(crate) async fn update(
     State(dispatcher): State<Arc<Dispatcher>>,
     caller: Caller,
@@ -133,8 +163,7 @@ pub(crate) async fn update(
         },
     };
     let publish = async { dispatcher.publisher.publish(&envelope).await.map_err(Error::Publish) };
-    let store = async { Ok(account::store_report(&mut *dispatcher.pool.acquire().await?, &envelope.body).await?) };
-    let ((), (mode, magic_base)) = tokio::try_join!(publish, store)?;
+    let ((), AccountRow { mode, magic_base, .. }) = tokio::try_join!(publish, keep(&dispatcher, &envelope.body))?;
     metrics::gauge!("pipeline_terminal_last_update_timestamp_seconds", "account" => envelope.body.account.to_string())
         .set(seconds(received_at));
     Ok(axum::Json(Updated { status: "ok", message: "account figures accepted", mode, magic_base }))

@@ -1,11 +1,11 @@
-//! What an operator decides: modes, limits, and the fate of single signals.
+//! What an operator decides: modes, and the fate of single signals.
 
 use std::sync::Arc;
 
 use axum::extract::State;
 use common::audit::{self, Entry};
 use common::auth::Scope;
-use common::domain::{AccountName, Mode, Volume, decimal};
+use common::domain::{AccountName, Cents, Mode};
 use common::error::{FieldError, Problem};
 use common::http::{Caller, Json, Path, Query, RequestId};
 use rust_decimal::Decimal;
@@ -17,9 +17,10 @@ use uuid::Uuid;
 
 use super::read::find;
 use crate::Dispatcher;
+use crate::control::{self, Switch};
 use crate::error::Error;
 use crate::life;
-use crate::store::account::{self, ControlRow};
+use crate::store::account::{self, AccountRow};
 use crate::store::{claim, operate};
 use crate::wake::{Changed, Wakes};
 
@@ -30,7 +31,7 @@ pub(crate) struct Decided {
     state: &'static str,
 }
 
-async fn commit(
+pub(super) async fn commit(
     dispatcher: &Dispatcher,
     mut transaction: sqlx::Transaction<'_, sqlx::Postgres>,
     account: String,
@@ -137,15 +138,24 @@ pub(crate) struct Control {
     reason: Option<String>,
     #[serde(with = "time::serde::rfc3339::option")]
     changed_at: Option<OffsetDateTime>,
+    /// Today's loss that stopped openings until 00:00 UTC, or until the mode is set to `active`; null: none did.
+    daily_loss: Option<Decimal>,
 }
 
-impl From<ControlRow> for Control {
-    fn from(row: ControlRow) -> Self {
-        Self { account: row.account, mode: row.mode, reason: row.mode_reason, changed_at: row.mode_changed_at }
+impl Control {
+    fn new(row: AccountRow, now: OffsetDateTime) -> Result<Self, Error> {
+        let daily_loss = row.account()?.loss_today(now).map(|loss| Cents(loss).decimal());
+        Ok(Self {
+            account: row.account,
+            mode: row.mode,
+            reason: row.mode_reason,
+            changed_at: row.mode_changed_at,
+            daily_loss,
+        })
     }
 }
 
-fn unknown_account(account: &str) -> Error {
+pub(super) fn unknown_account(account: &str) -> Error {
     Error::NotFound(format!("no account {account}; it exists once a terminal's key is bound to it"))
 }
 
@@ -160,8 +170,8 @@ pub(crate) async fn control(
 ) -> Result<axum::Json<Control>, Error> {
     caller.allow(Scope::Operate)?;
     let account = of.account.unwrap_or_else(|| AccountName::main().into());
-    let row = account::control(&mut *dispatcher.pool.acquire().await?, &account).await?;
-    row.map(|row| axum::Json(row.into())).ok_or_else(|| unknown_account(&account))
+    let row = account::find(&mut *dispatcher.pool.acquire().await?, &account).await?;
+    Ok(axum::Json(Control::new(row.ok_or_else(|| unknown_account(&account))?, dispatcher.clock.now())?))
 }
 
 /// A change of mode.
@@ -190,118 +200,12 @@ pub(crate) async fn set_control(
     let account = set.account.unwrap_or_else(|| AccountName::main().into());
     let now = dispatcher.clock.now();
     let mut transaction = dispatcher.pool.begin().await?;
-    let Some((rules, _)) = account::lock(&mut transaction, &account).await? else {
-        return Err(unknown_account(&account));
-    };
-    account::set_mode(&mut transaction, &account, mode.as_str(), set.reason.as_deref(), now).await?;
-    let mut rejected = 0;
-    if let Some(reason) = life::gate(common::domain::Action::Buy, None, &life::Rules { mode, ..rules }) {
-        rejected = operate::reject_openings(&mut transaction, &account, reason.code, &reason.message, now).await?;
-    }
-    let row = account::control(&mut transaction, &account).await?;
-    let details = json!({"account": account, "mode": mode.as_str(), "reason": set.reason});
-    let entry = Entry { at: now, event: "control.mode", principal, request_id: &request_id, details };
-    audit::append(&mut transaction, crate::NAME, &[entry]).await?;
+    let switch = Switch { account: &account, mode, reason: set.reason.as_deref(), principal, request_id: &request_id };
+    let rejected = control::switch(&mut transaction, &switch, now).await?;
+    let rejected = rejected.ok_or_else(|| unknown_account(&account))?;
+    let row = account::find(&mut transaction, &account).await?.ok_or_else(|| unknown_account(&account))?;
     commit(&dispatcher, transaction, account.clone()).await?;
     metrics::counter!("pipeline_signals_ended_total", "state" => "rejected").increment(rejected);
     tracing::info!(account, rejected, mode = mode.as_str(), principal, request.id = %request_id, "mode changed");
-    row.map(|row| axum::Json(row.into())).ok_or_else(|| unknown_account(&account))
-}
-
-/// The limits of an account. All fields are written; an unknown one is refused rather than ignored.
-#[derive(Serialize, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct Risk {
-    /// The most lots of one order.
-    #[serde(deserialize_with = "decimal::required")]
-    volume_max: Decimal,
-    /// Lots of a signal that names none.
-    #[serde(deserialize_with = "decimal::required")]
-    default_volume: Decimal,
-    /// Life of openings and changes that name none, 1 to 86400.
-    signal_ttl_seconds: i32,
-    /// The account at the broker whose terminals are handed the signals; null: the first that one names.
-    #[serde(deserialize_with = "Option::deserialize")]
-    #[schema(required)]
-    login: Option<i64>,
-}
-
-impl From<&life::Rules> for Risk {
-    fn from(rules: &life::Rules) -> Self {
-        Self {
-            volume_max: rules.volume_max.get(),
-            default_volume: rules.default_volume.get(),
-            signal_ttl_seconds: rules.signal_ttl_seconds,
-            login: rules.login,
-        }
-    }
-}
-
-/// Reads an account's limits.
-#[utoipa::path(get, path = "/api/accounts/{account}/risk", tag = "control", params(("account" = String, Path)),
-    responses((status = 200, body = Risk), (status = 401, body = Problem), (status = 403, body = Problem),
-    (status = 404, body = Problem), (status = 503, body = Problem)))]
-pub(crate) async fn risk(
-    State(dispatcher): State<Arc<Dispatcher>>,
-    caller: Caller,
-    Path(account): Path<String>,
-) -> Result<axum::Json<Risk>, Error> {
-    caller.allow(Scope::Operate)?;
-    let rules = account::rules(&mut *dispatcher.pool.acquire().await?, &account).await?;
-    rules.map(|rules| axum::Json(Risk::from(&rules))).ok_or_else(|| unknown_account(&account))
-}
-
-/// Writes an account's limits.
-#[utoipa::path(put, path = "/api/accounts/{account}/risk", tag = "control", params(("account" = String, Path)),
-    request_body = Risk, responses((status = 200, body = Risk), (status = 400, body = Problem),
-    (status = 401, body = Problem), (status = 403, body = Problem), (status = 404, body = Problem), (status = 409, body = Problem),
-    (status = 413, body = Problem), (status = 422, body = Problem), (status = 503, body = Problem)))]
-pub(crate) async fn set_risk(
-    State(dispatcher): State<Arc<Dispatcher>>,
-    caller: Caller,
-    RequestId(request_id): RequestId,
-    Path(account): Path<String>,
-    Json(risk): Json<Risk>,
-) -> Result<axum::Json<Risk>, Error> {
-    let principal = &caller.allow(Scope::Operate)?.principal;
-    let bounded = |field: &str, value: Decimal| {
-        Volume::try_from(value).map_err(|error| FieldError::new(field, error.to_string()))
-    };
-    let (volume_max, default_volume) =
-        (bounded("volume_max", risk.volume_max)?, bounded("default_volume", risk.default_volume)?);
-    if default_volume > volume_max {
-        return Err(FieldError::new("default_volume", "is at most volume_max").into());
-    }
-    if !(1..=86_400).contains(&risk.signal_ttl_seconds) {
-        return Err(FieldError::new("signal_ttl_seconds", "is from 1 to 86400").into());
-    }
-    if risk.login.is_some_and(|login| login <= 0) {
-        return Err(FieldError::new("login", "is above zero").into());
-    }
-    let mut transaction = dispatcher.pool.begin().await?;
-    let Some((rules, _)) = account::lock(&mut transaction, &account).await? else {
-        return Err(unknown_account(&account));
-    };
-    if rules.login != risk.login && operate::any_in_hand(&mut transaction, &account).await? {
-        let detail =
-            "signals are being executed, or their outcome is unknown: it can only be found at the present login; \
-                      change it when they have ended"
-                .to_owned();
-        return Err(Error::Conflict("signals_in_hand", detail));
-    }
-    let rules = life::Rules {
-        mode: rules.mode,
-        volume_max,
-        default_volume,
-        signal_ttl_seconds: risk.signal_ttl_seconds,
-        login: risk.login,
-    };
-    account::set_rules(&mut transaction, &account, &rules).await?;
-    let details = json!({"account": account, "risk": Risk::from(&rules)});
-    let (now, request_id) = (dispatcher.clock.now(), &*request_id);
-    let entry = Entry { at: now, event: "control.risk", principal, request_id, details };
-    audit::append(&mut transaction, crate::NAME, &[entry]).await?;
-    commit(&dispatcher, transaction, account.clone()).await?;
-    tracing::info!(account, principal, request.id = request_id, "limits changed");
-    Ok(axum::Json(Risk::from(&rules)))
+    Ok(axum::Json(Control::new(row, now)?))
 }

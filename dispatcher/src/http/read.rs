@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use axum::extract::State;
 use common::auth::Scope;
+use common::domain::Mode;
 use common::error::{FieldError, Problem};
 use common::http::{Caller, Path, Query};
 use rust_decimal::Decimal;
@@ -132,8 +133,8 @@ impl Signal {
 }
 
 async fn halted(dispatcher: &Dispatcher, account: &str) -> Result<bool, Error> {
-    let rules = account::rules(&mut *dispatcher.pool.acquire().await?, account).await?;
-    Ok(rules.is_some_and(|rules| rules.mode == common::domain::Mode::Halted))
+    let row = account::find(&mut *dispatcher.pool.acquire().await?, account).await?;
+    Ok(row.is_some_and(|row| row.mode == Mode::Halted.as_str()))
 }
 
 /// Lists signals, newest first.

@@ -16,13 +16,15 @@ use time::OffsetDateTime;
 use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
 
+use super::operate::unknown_account;
 use super::{name_fault, seconds, terminal_account};
 use crate::Dispatcher;
 use crate::confirmation::Confirmation;
 use crate::error::Error;
-use crate::life::{LEASE, PROTOCOL, Rules};
-use crate::store::claim::{self, Claimant, HandedOut, Unresolved};
-use crate::store::{account, report};
+use crate::life::gate::Rules;
+use crate::life::{LEASE, PROTOCOL};
+use crate::store::claim::{self, Claimant, HandedOut};
+use crate::store::{SignalRow, account, report};
 use crate::wake::{Changed, Wakes};
 
 /// The longest a poll is held; below what proxies and the terminal's own timeouts cut.
@@ -126,6 +128,7 @@ pub(crate) struct Claimed {
     /// How long the server held this poll.
     held_ms: u64,
     account: String,
+    /// By the broker's name where the account maps it.
     symbol: Option<String>,
     action: String,
     order_type: String,
@@ -169,7 +172,7 @@ impl Claimed {
             remaining_ms: signal.expires_at.map(|expiry| milliseconds(expiry - now)),
             held_ms: u64::try_from(held.as_millis()).unwrap_or(u64::MAX),
             account: signal.account,
-            symbol: signal.symbol,
+            symbol: signal.symbol.map(|symbol| rules.broker_symbol(&symbol).to_owned()),
             action: signal.action,
             order_type: signal.order_type,
             volume: plain(signal.volume).or((!sized).then(|| rules.default_volume.get())),
@@ -213,8 +216,8 @@ pub(crate) async fn pending(
     if dispatcher.polls.due(account, name, protocol) {
         let mut db = dispatcher.pool.acquire().await?;
         // A key's account is made with the key; where it is not there yet, neither is a signal.
-        if let Some(rules) = account::rules(&mut db, account).await? {
-            if let Err(error) = admit(&mut db, account, &rules, poll.login).await {
+        if let Some(row) = account::find(&mut db, account).await? {
+            if let Err(error) = admit(&mut db, account, &row.account()?.rules, poll.login).await {
                 dispatcher.polls.forget(account, name, protocol);
                 return Err(error);
             }
@@ -264,9 +267,10 @@ async fn look(
     }
     let now = dispatcher.clock.now();
     if limit == 0 {
-        let Some(rules) = account::rules(&mut db, claimant.account).await? else { return Ok(None) };
-        let choice = claim::choice(&mut db, claimant, &rules, 1, now).await?;
-        return Ok((!choice.claim.is_empty()).then(Vec::new));
+        let Some(row) = account::find(&mut db, claimant.account).await? else { return Ok(None) };
+        let choice = claim::choice(&mut db, claimant, &row.account()?, 1, now).await?;
+        // What is to be rejected ends with a claim too.
+        return Ok((!choice.claim.is_empty() || !choice.reject.is_empty()).then(Vec::new));
     }
     let claimed = claim::claim(&mut db, claimant, limit, now).await?;
     Ok((!claimed.is_empty()).then_some(claimed))
@@ -312,8 +316,8 @@ pub(crate) struct LookUp {
 #[utoipa::path(get, path = "/api/signals/unresolved", tag = "terminal", params(Asking),
     responses(
     (status = 200, body = Vec<LookUp>, headers(("x-account-mode" = String, description = "the account's mode"))),
-    (status = 401, body = Problem), (status = 403, body = Problem), (status = 409, body = Problem),
-    (status = 422, body = Problem), (status = 503, body = Problem)))]
+    (status = 401, body = Problem), (status = 403, body = Problem), (status = 404, body = Problem),
+    (status = 409, body = Problem), (status = 422, body = Problem), (status = 503, body = Problem)))]
 pub(crate) async fn unresolved(
     State(dispatcher): State<Arc<Dispatcher>>,
     caller: Caller,
@@ -321,18 +325,17 @@ pub(crate) async fn unresolved(
 ) -> Result<impl IntoResponse, Error> {
     let account = terminal_account(&caller)?.as_str();
     let mut db = dispatcher.pool.acquire().await?;
-    let rules = account::rules(&mut db, account).await?;
-    if let Some(rules) = &rules {
-        admit(&mut db, account, rules, asking.login).await?;
-    }
-    let mode = rules.map_or("active", |rules| rules.mode.as_str());
+    let row = account::find(&mut db, account).await?.ok_or_else(|| unknown_account(account))?;
+    let rules = row.account()?.rules;
+    admit(&mut db, account, &rules, asking.login).await?;
+    let mode = rules.mode.as_str();
     let now = dispatcher.clock.now();
-    let look_up = |Unresolved { signal, magic_base }| LookUp {
-        magic: claim::magic(magic_base, signal.id),
+    let look_up = |signal: SignalRow| LookUp {
+        magic: claim::magic(row.magic_base, signal.id),
         signal_id: signal.signal_id,
         id: signal.id,
         attempt: signal.attempt,
-        symbol: signal.symbol,
+        symbol: signal.symbol.map(|symbol| rules.broker_symbol(&symbol).to_owned()),
         action: signal.action,
         order_type: signal.order_type,
         volume: plain(signal.volume),

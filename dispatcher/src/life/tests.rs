@@ -1,21 +1,35 @@
 //! Tables of what may happen, and properties of every choice.
 
+use common::domain::{Mode, Percent, Volume};
 use proptest::prelude::*;
 use rust_decimal::Decimal;
 
 use super::*;
 
-const NOW: OffsetDateTime = OffsetDateTime::UNIX_EPOCH;
+pub(super) const NOW: OffsetDateTime = OffsetDateTime::UNIX_EPOCH;
 
-fn volume(text: &str) -> Volume {
+pub(super) fn volume(text: &str) -> Volume {
     Volume::try_from(text.parse::<Decimal>().unwrap()).unwrap()
 }
 
-fn rules(mode: Mode) -> Rules {
-    Rules { mode, volume_max: volume("10"), default_volume: volume("0.01"), signal_ttl_seconds: 60, login: None }
+/// An account with the limits of a new one, and no report yet.
+pub(super) fn account(mode: Mode) -> Account {
+    let rules = Rules {
+        mode,
+        symbols_allowed: None,
+        volume_max: volume("10"),
+        positions_max: 200,
+        openings_per_day_max: 1_000,
+        daily_loss_percent_max: Percent::try_from(Decimal::from(20)).unwrap(),
+        signal_ttl_seconds: 60,
+        default_volume: volume("0.01"),
+        symbol_map: std::collections::BTreeMap::new(),
+        login: None,
+    };
+    Account { rules, openings: None, state: None }
 }
 
-fn signal(id: i64, action: Action, symbol: Option<&str>, state: SignalState) -> Open {
+pub(super) fn signal(id: i64, action: Action, symbol: Option<&str>, state: SignalState) -> Open {
     let order = Order {
         symbol: symbol.map(|symbol| symbol.parse().unwrap()),
         action,
@@ -28,11 +42,11 @@ fn signal(id: i64, action: Action, symbol: Option<&str>, state: SignalState) -> 
         ticket: None,
         max_slippage_points: None,
     };
-    Open { id, order, state, expires_at: None, claim_protocol: Some(PROTOCOL) }
+    Open { id, order, state, expires_at: None, attempt: 0, claim_protocol: Some(PROTOCOL) }
 }
 
 fn claimed(open: &[Open], mode: Mode) -> Vec<i64> {
-    choose(open, &rules(mode), PROTOCOL, 10, NOW).claim.into_iter().map(|(id, _)| id).collect()
+    choose(open, &account(mode), 0, PROTOCOL, 10, NOW).claim.into_iter().map(|(id, _)| id).collect()
 }
 
 use Action::{Buy, Close, CloseAll, Modify, Ping, Sell};
@@ -71,12 +85,12 @@ fn an_unknown_outcome_holds_back_openings_and_tells_closings_to_look_it_up() {
         signal(4, Buy, Some("GBPUSD"), Pending),
     ];
     assert_eq!(claimed(&open[..2], Mode::Active), Vec::<i64>::new());
-    let choice = choose(&open, &rules(Mode::Active), PROTOCOL, 10, NOW);
+    let choice = choose(&open, &account(Mode::Active), 0, PROTOCOL, 10, NOW);
     assert_eq!(choice.claim, [(3, vec![1]), (4, vec![])]);
     assert_eq!(choice.supersede, [2]);
     // A change of stops waits like an opening, so a closing does not wait for it either.
     let open = [open[0].clone(), signal(2, Modify, Some("EURUSD"), Pending), open[2].clone()];
-    let choice = choose(&open, &rules(Mode::Active), PROTOCOL, 10, NOW);
+    let choice = choose(&open, &account(Mode::Active), 0, PROTOCOL, 10, NOW);
     assert_eq!((choice.claim, choice.supersede), (vec![(3, vec![1])], vec![2]));
 }
 
@@ -99,7 +113,7 @@ fn modes_let_out_what_they_name() {
     assert_eq!(claimed(&open, Mode::Active), [1, 2, 3, 4]);
     assert_eq!(claimed(&open, Mode::Reducing), [2, 3, 4]);
     assert_eq!(claimed(&open, Mode::Halted), [4]);
-    let choice = choose(&open, &rules(Mode::Halted), PROTOCOL, 10, NOW);
+    let choice = choose(&open, &account(Mode::Halted), 0, PROTOCOL, 10, NOW);
     assert_eq!(
         choice.reject.iter().map(|(id, reason)| (*id, reason.code)).collect::<Vec<_>>(),
         [(1, "account_halted")]
@@ -111,7 +125,7 @@ fn a_terminal_of_the_first_protocol_is_handed_market_orders_only() {
     let mut limit = signal(1, Buy, Some("EURUSD"), Pending);
     limit.order.order_type = OrderType::Limit;
     let open = [limit, signal(2, Close, Some("GBPUSD"), Pending), signal(3, Buy, Some("USDJPY"), Pending)];
-    let choice = choose(&open, &rules(Mode::Active), 1, 10, NOW);
+    let choice = choose(&open, &account(Mode::Active), 0, 1, 10, NOW);
     assert_eq!(choice.claim, [(3, vec![])]);
 }
 
@@ -141,11 +155,12 @@ fn accepted(action: Action, lots: Option<&str>) -> SignalAccepted {
 
 #[test]
 fn the_gate_names_its_reason() {
-    let code = |signal: &SignalAccepted, rules: Option<&Rules>, reused, now| match admit(signal, rules, reused, now) {
-        Admission::Pending => "pending",
-        Admission::Ended(_, reason) => reason.code,
-    };
-    let active = rules(Mode::Active);
+    let code =
+        |signal: &SignalAccepted, account: Option<&Account>, reused, now| match admit(signal, account, reused, now) {
+            Admission::Pending => "pending",
+            Admission::Ended(_, reason) => reason.code,
+        };
+    let active = account(Mode::Active);
     let buy = accepted(Buy, Some("10"));
     assert_eq!(code(&buy, Some(&active), false, NOW), "pending");
     assert_eq!(code(&accepted(Buy, Some("10.01")), Some(&active), false, NOW), "volume_above_max");
@@ -154,8 +169,8 @@ fn the_gate_names_its_reason() {
     assert_eq!(code(&buy, Some(&active), true, NOW), "key_reused");
     assert_eq!(code(&buy, Some(&active), false, NOW + Duration::seconds(60)), "expired");
     assert_eq!(code(&accepted(CloseAll, None), Some(&active), false, NOW + Duration::days(9)), "pending");
-    assert_eq!(code(&buy, Some(&rules(Mode::Halted)), false, NOW), "account_halted");
-    assert_eq!(code(&accepted(Modify, None), Some(&rules(Mode::Halted)), false, NOW), "pending");
+    assert_eq!(code(&buy, Some(&account(Mode::Halted)), false, NOW), "account_halted");
+    assert_eq!(code(&accepted(Modify, None), Some(&account(Mode::Halted)), false, NOW), "pending");
 }
 
 fn report(status: Status, attempt: Option<i32>, ticket: Option<i64>) -> Report<'static> {
@@ -248,8 +263,8 @@ fn any_open() -> impl Strategy<Value = Vec<Open>> {
 proptest! {
     #[test]
     fn no_choice_breaks_order_freshness_or_mode(open in any_open(), limit in 0..5_usize, mode in 0..3_usize) {
-        let rules = rules([Mode::Active, Mode::Reducing, Mode::Halted][mode]);
-        let choice = choose(&open, &rules, PROTOCOL, limit, NOW);
+        let account = account([Mode::Active, Mode::Reducing, Mode::Halted][mode]);
+        let choice = choose(&open, &account, 0, PROTOCOL, limit, NOW);
         prop_assert!(choice.claim.len() <= limit);
         let find = |id: i64| open.iter().find(|signal| signal.id == id).unwrap();
         let dropped = |id: i64| choice.supersede.contains(&id) || choice.reject.iter().any(|(other, _)| *other == id);
@@ -257,7 +272,7 @@ proptest! {
             let chosen = find(*id);
             prop_assert!(chosen.state == Pending && !dropped(*id));
             prop_assert!(chosen.expires_at.is_none_or(|expiry| expiry > NOW));
-            prop_assert!(rules.mode.hands_out(chosen.order.action));
+            prop_assert!(account.rules.mode.hands_out(chosen.order.action));
             for other in open.iter().filter(|other| other.id < *id && concern(other, chosen)) {
                 let expired = other.state == Pending && other.expires_at.is_some_and(|expiry| expiry <= NOW);
                 match other.state {

@@ -1,110 +1,157 @@
 //! Accounts, their keys and terminals, and the figures they report.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use common::audit::{self, Entry};
 use common::auth::ApiKey;
-use common::domain::{AccountName, UserId, Volume};
+use common::domain::{AccountName, Mode, Percent, Symbol, UserId, Volume};
 use common::message::AccountUpdated;
+use serde::Deserialize as _;
 use serde_json::json;
 use sqlx::PgConnection;
-use time::OffsetDateTime;
+use time::{Date, OffsetDateTime};
 
 use super::corrupt;
-use crate::life::{PROTOCOL, Rules, TERMINAL_GONE};
+use crate::life::gate::{Account, Day, Rules, State};
+use crate::life::{PROTOCOL, TERMINAL_GONE};
 
-struct RulesRow {
-    mode: String,
+/// A row of `accounts`, as it is.
+pub(crate) struct AccountRow {
+    pub(crate) account: String,
+    pub(crate) magic_base: i64,
+    pub(crate) mode: String,
+    pub(crate) mode_reason: Option<String>,
+    pub(crate) mode_changed_at: Option<OffsetDateTime>,
     volume_max: rust_decimal::Decimal,
     default_volume: rust_decimal::Decimal,
     signal_ttl_seconds: i32,
+    #[expect(dead_code, reason = "of use to people")]
+    created_at: OffsetDateTime,
     login: Option<i64>,
+    symbols_allowed: Option<Vec<String>>,
+    positions_max: i32,
+    openings_per_day_max: i32,
+    daily_loss_percent_max: rust_decimal::Decimal,
+    symbol_map: serde_json::Value,
+    openings_on: Option<Date>,
+    openings: i32,
+    state_at: Option<OffsetDateTime>,
+    state_login: Option<i64>,
+    state_positions: Option<i32>,
+    state_equity: Option<i64>,
+    state_profit: Option<i64>,
+    state_by_deposits: Option<bool>,
+    day: Option<Date>,
+    day_equity: Option<i64>,
+    day_profit: Option<i64>,
+    day_loss: Option<i64>,
 }
 
-impl RulesRow {
-    fn rules(self) -> Result<Rules, sqlx::Error> {
+impl AccountRow {
+    /// As the gate judges it.
+    pub(crate) fn account(&self) -> Result<Account, sqlx::Error> {
+        let openings = self.openings_on.map(|date| (date, self.openings));
+        Ok(Account { rules: self.rules()?, openings, state: self.state() })
+    }
+
+    fn rules(&self) -> Result<Rules, sqlx::Error> {
+        let allowed = |names: &Vec<String>| names.iter().map(|name| name.parse()).collect::<Result<_, _>>();
         Ok(Rules {
             mode: self.mode.parse().map_err(corrupt)?,
+            symbols_allowed: self.symbols_allowed.as_ref().map(allowed).transpose().map_err(corrupt)?,
             volume_max: Volume::try_from(self.volume_max).map_err(corrupt)?,
-            default_volume: Volume::try_from(self.default_volume).map_err(corrupt)?,
+            positions_max: self.positions_max,
+            openings_per_day_max: self.openings_per_day_max,
+            daily_loss_percent_max: Percent::try_from(self.daily_loss_percent_max).map_err(corrupt)?,
             signal_ttl_seconds: self.signal_ttl_seconds,
+            default_volume: Volume::try_from(self.default_volume).map_err(corrupt)?,
+            symbol_map: BTreeMap::deserialize(&self.symbol_map)
+                .map_err(|error| sqlx::Error::Decode(Box::new(error)))?,
             login: self.login,
+        })
+    }
+
+    /// All of it, or nothing: the table sees to that.
+    fn state(&self) -> Option<State> {
+        let day = Day { date: self.day?, equity: self.day_equity?, profit: self.day_profit?, loss: self.day_loss };
+        Some(State {
+            at: self.state_at?,
+            login: self.state_login,
+            positions: self.state_positions,
+            equity: self.state_equity?,
+            profit: self.state_profit?,
+            by_deposits: self.state_by_deposits?,
+            day,
         })
     }
 }
 
-/// What an account allows; none where no terminal's key is bound to it.
-pub(crate) async fn rules(db: &mut PgConnection, account: &str) -> Result<Option<Rules>, sqlx::Error> {
-    let row = sqlx::query_as!(
-        RulesRow,
-        "select mode, volume_max, default_volume, signal_ttl_seconds, login from accounts where account = $1",
-        account
-    );
-    row.fetch_optional(db).await?.map(RulesRow::rules).transpose()
+/// An account; none where no terminal's key is bound to it.
+pub(crate) async fn find(db: &mut PgConnection, account: &str) -> Result<Option<AccountRow>, sqlx::Error> {
+    sqlx::query_as!(AccountRow, "select * from accounts where account = $1", account).fetch_optional(db).await
 }
 
-/// What each of these accounts allows; accounts that no terminal's key is bound to are missing.
-pub(crate) async fn rules_of(
+/// These accounts; those that no terminal's key is bound to are missing.
+pub(crate) async fn find_all(
     db: &mut PgConnection,
     accounts: &[String],
-) -> Result<HashMap<String, Rules>, sqlx::Error> {
-    let rows = sqlx::query!(
-        "select account, mode, volume_max, default_volume, signal_ttl_seconds, login
-         from accounts where account = any($1)",
-        accounts
-    )
-    .fetch_all(db)
-    .await?;
-    rows.into_iter()
-        .map(|row| {
-            let rules = RulesRow {
-                mode: row.mode,
-                volume_max: row.volume_max,
-                default_volume: row.default_volume,
-                signal_ttl_seconds: row.signal_ttl_seconds,
-                login: row.login,
-            };
-            Ok((row.account, rules.rules()?))
-        })
-        .collect()
+) -> Result<HashMap<String, Account>, sqlx::Error> {
+    let rows = sqlx::query_as!(AccountRow, "select * from accounts where account = any($1)", accounts);
+    rows.fetch_all(db).await?.into_iter().map(|row| Ok((row.account.clone(), row.account()?))).collect()
 }
 
-/// An account's rules and magic base, locked until the transaction ends: whoever judges order or mode comes here first.
-pub(crate) async fn lock(db: &mut PgConnection, account: &str) -> Result<Option<(Rules, i64)>, sqlx::Error> {
-    let row = sqlx::query!(
-        "select mode, volume_max, default_volume, signal_ttl_seconds, login, magic_base
-         from accounts where account = $1 for update",
-        account
-    )
-    .fetch_optional(db)
-    .await?;
-    row.map(|row| {
-        let rules = RulesRow {
-            mode: row.mode,
-            volume_max: row.volume_max,
-            default_volume: row.default_volume,
-            signal_ttl_seconds: row.signal_ttl_seconds,
-            login: row.login,
-        };
-        Ok((rules.rules()?, row.magic_base))
-    })
-    .transpose()
+/// An account, locked until the transaction ends: whoever judges order, mode or risk comes here first.
+pub(crate) async fn lock(db: &mut PgConnection, account: &str) -> Result<Option<AccountRow>, sqlx::Error> {
+    sqlx::query_as!(AccountRow, "select * from accounts where account = $1 for update", account)
+        .fetch_optional(db)
+        .await
 }
 
-/// Writes these rules; false for an unknown account.
-pub(crate) async fn set_rules(db: &mut PgConnection, account: &str, rules: &Rules) -> Result<bool, sqlx::Error> {
-    let done = sqlx::query!(
-        "update accounts set volume_max = $2, default_volume = $3, signal_ttl_seconds = $4, login = $5
+/// Openings at the broker that a report of this time may not know: orders that rest there, which become positions without
+/// a word, and what was executed since and is not known to have ended. Without a report: since ever.
+pub(crate) async fn recent_openings(
+    db: &mut PgConnection,
+    account: &str,
+    known_until: Option<OffsetDateTime>,
+) -> Result<i64, sqlx::Error> {
+    sqlx::query_scalar!(
+        r#"select (select count(*) from trades where account = $1 and status = 'placed')
+                + (select count(*) from trades
+                   where account = $1 and status = 'open' and filled_at > coalesce($2::timestamptz, '-infinity'))
+                + (select count(*) from signals s
+                   where account = $1 and state = 'executed' and action in ('BUY', 'SELL')
+                     and finished_at > coalesce($2::timestamptz, '-infinity')
+                     and not exists (select from trades t where t.signal_id = s.signal_id)) as "count!""#,
+        account,
+        known_until
+    )
+    .fetch_one(db)
+    .await
+}
+
+/// Writes these rules but for the mode; the caller holds the account.
+pub(crate) async fn set_rules(db: &mut PgConnection, account: &str, rules: &Rules) -> Result<(), sqlx::Error> {
+    let names = |symbols: &BTreeSet<Symbol>| symbols.iter().map(ToString::to_string).collect::<Vec<_>>();
+    let allowed = rules.symbols_allowed.as_ref().map(names);
+    let encode = |error| sqlx::Error::Encode(Box::new(error));
+    sqlx::query!(
+        "update accounts set symbols_allowed = $2, volume_max = $3, positions_max = $4, openings_per_day_max = $5,
+             daily_loss_percent_max = $6, signal_ttl_seconds = $7, default_volume = $8, symbol_map = $9, login = $10
          where account = $1",
         account,
+        allowed.as_deref(),
         rules.volume_max.get(),
-        rules.default_volume.get(),
+        rules.positions_max,
+        rules.openings_per_day_max,
+        rules.daily_loss_percent_max.get(),
         rules.signal_ttl_seconds,
+        rules.default_volume.get(),
+        serde_json::to_value(&rules.symbol_map).map_err(encode)?,
         rules.login
     )
     .execute(db)
-    .await?;
-    Ok(done.rows_affected() == 1)
+    .await
+    .map(drop)
 }
 
 /// Keeps the first account at the broker that an account's terminal names.
@@ -115,39 +162,43 @@ pub(crate) async fn bind(db: &mut PgConnection, account: &str, login: i64) -> Re
         .map(drop)
 }
 
-/// The mode of an account with its reason.
-pub(crate) struct ControlRow {
-    pub(crate) account: String,
-    pub(crate) mode: String,
-    pub(crate) mode_reason: Option<String>,
-    pub(crate) mode_changed_at: Option<OffsetDateTime>,
-}
-
-/// The mode of an account.
-pub(crate) async fn control(db: &mut PgConnection, account: &str) -> Result<Option<ControlRow>, sqlx::Error> {
-    sqlx::query_as!(
-        ControlRow,
-        "select account, mode, mode_reason, mode_changed_at from accounts where account = $1",
-        account
-    )
-    .fetch_optional(db)
-    .await
-}
-
-/// Writes the mode of an account.
+/// Writes the mode of an account; the caller holds it.
 pub(crate) async fn set_mode(
     db: &mut PgConnection,
     account: &str,
-    mode: &str,
+    mode: Mode,
     reason: Option<&str>,
     now: OffsetDateTime,
 ) -> Result<(), sqlx::Error> {
     sqlx::query!(
         "update accounts set mode = $2, mode_reason = $3, mode_changed_at = $4 where account = $1",
         account,
-        mode,
+        mode.as_str(),
         reason,
         now
+    )
+    .execute(db)
+    .await
+    .map(drop)
+}
+
+/// Writes how an account stands; the caller holds it.
+pub(crate) async fn set_state(db: &mut PgConnection, account: &str, state: &State) -> Result<(), sqlx::Error> {
+    sqlx::query!(
+        "update accounts set state_at = $2, state_login = $3, state_positions = $4, state_equity = $5, state_profit = $6,
+             state_by_deposits = $7, day = $8, day_equity = $9, day_profit = $10, day_loss = $11
+         where account = $1",
+        account,
+        state.at,
+        state.login,
+        state.positions,
+        state.equity,
+        state.profit,
+        state.by_deposits,
+        state.day.date,
+        state.day.equity,
+        state.day.profit,
+        state.day.loss
     )
     .execute(db)
     .await
@@ -228,8 +279,8 @@ pub(crate) async fn without_a_full_terminal(
     .await
 }
 
-/// Keeps the last figures of an account; its mode and the first part of its magic numbers.
-pub(crate) async fn store_report(db: &mut PgConnection, update: &AccountUpdated) -> Result<(String, i64), sqlx::Error> {
+/// Keeps the last figures of an account as they came.
+pub(crate) async fn store_report(db: &mut PgConnection, update: &AccountUpdated) -> Result<(), sqlx::Error> {
     sqlx::query!(
         "insert into account_reports (account, received_at, terminal, balance, equity, margin, free_margin, profit,
                                       open_positions, connected, trade_allowed, tick_age_ms)
@@ -252,8 +303,7 @@ pub(crate) async fn store_report(db: &mut PgConnection, update: &AccountUpdated)
         update.trade_allowed,
         update.tick_age_ms
     )
-    .execute(&mut *db)
-    .await?;
-    let row = sqlx::query!("select mode, magic_base from accounts where account = $1", update.account.as_str());
-    row.fetch_one(db).await.map(|row| (row.mode, row.magic_base))
+    .execute(db)
+    .await
+    .map(drop)
 }

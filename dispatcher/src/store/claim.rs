@@ -1,11 +1,16 @@
 //! Handing signals out, under the lock of their account.
 
+use std::sync::Arc;
+
+use common::domain::SignalState;
 use sqlx::{Connection as _, PgConnection};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use super::{SignalRow, account, operate};
-use crate::life::{Choice, LEASE, PROTOCOL, Rules, choose};
+use super::operate::{self, Ending};
+use super::{SignalRow, account};
+use crate::life::gate::{Account, Rules, day};
+use crate::life::{Choice, LEASE, PROTOCOL, choose};
 
 /// Looked at first; only when all of these wait for something is the whole queue read.
 const WINDOW: i64 = 500;
@@ -26,7 +31,7 @@ pub(crate) struct Claimant<'a> {
 pub(crate) struct HandedOut {
     pub(crate) signal: SignalRow,
     pub(crate) after: Vec<i64>,
-    pub(crate) rules: Rules,
+    pub(crate) rules: Arc<Rules>,
     pub(crate) magic_base: i64,
 }
 
@@ -43,10 +48,11 @@ pub(crate) async fn any_pending(db: &mut PgConnection, account: &str) -> Result<
 pub(crate) async fn choice(
     db: &mut PgConnection,
     claimant: &Claimant<'_>,
-    rules: &Rules,
+    account: &Account,
     limit: usize,
     now: OffsetDateTime,
 ) -> Result<Choice, sqlx::Error> {
+    let mut recent = None;
     for window in [WINDOW, i64::MAX] {
         let rows = sqlx::query_as!(
             SignalRow,
@@ -61,7 +67,11 @@ pub(crate) async fn choice(
         .fetch_all(&mut *db)
         .await?;
         let open = rows.iter().map(SignalRow::open).collect::<Result<Vec<_>, _>>()?;
-        let choice = choose(&open, rules, claimant.protocol, limit, now);
+        let opens = open.iter().any(|signal| signal.state == SignalState::Pending && signal.order.action.opens());
+        if opens && recent.is_none() {
+            recent = Some(account::recent_openings(db, claimant.account, account.known_until()).await?);
+        }
+        let choice = choose(&open, account, recent.unwrap_or(0), claimant.protocol, limit, now);
         let whole = i64::try_from(rows.len()).unwrap_or(i64::MAX) < window;
         if whole || !choice.claim.is_empty() {
             return Ok(choice);
@@ -89,27 +99,24 @@ async fn claim_locked(
     limit: usize,
     now: OffsetDateTime,
 ) -> Result<Vec<HandedOut>, sqlx::Error> {
-    let Some((rules, magic_base)) = account::lock(db, claimant.account).await? else { return Ok(Vec::new()) };
-    if !rules.admits(claimant.login) {
+    let Some(row) = account::lock(db, claimant.account).await? else { return Ok(Vec::new()) };
+    let account = row.account()?;
+    if !account.rules.admits(claimant.login) {
         return Ok(Vec::new());
     }
-    let choice = choice(db, claimant, &rules, limit, now).await?;
-    for id in &choice.supersede {
-        operate::end(db, *id, "cancelled", "superseded", "a closing of its symbol came after it", now).await?;
-        metrics::counter!("pipeline_signals_ended_total", "state" => "cancelled").increment(1);
-    }
-    for (id, reason) in &choice.reject {
-        operate::end(db, *id, "rejected", reason.code, &reason.message, now).await?;
-        metrics::counter!("pipeline_signals_ended_total", "state" => "rejected").increment(1);
-    }
+    let choice = choice(db, claimant, &account, limit, now).await?;
+    let superseded = choice.supersede.iter().map(|id| Ending::superseded(*id));
+    let rejected = choice.reject.iter().map(|(id, reason)| Ending::rejected(*id, reason));
+    operate::end_all(db, superseded.chain(rejected).collect(), now).await?;
     if choice.claim.is_empty() {
         return Ok(Vec::new());
     }
     let ids: Vec<i64> = choice.claim.iter().map(|(id, _)| *id).collect();
     let rows = mark(db, claimant, &ids, now).await?;
+    let rules = Arc::new(account.rules);
     let handed_out = |signal: SignalRow| {
         let after = choice.claim.iter().find(|(id, _)| *id == signal.id).map(|(_, after)| after.clone());
-        HandedOut { after: after.unwrap_or_default(), signal, rules: rules.clone(), magic_base }
+        HandedOut { after: after.unwrap_or_default(), signal, rules: rules.clone(), magic_base: row.magic_base }
     };
     Ok(rows.into_iter().map(handed_out).collect())
 }
@@ -130,6 +137,11 @@ async fn mark(
          ), logged as (
              insert into signal_events (signal_id, at, state, attempt, details)
              select signal_id, $5, state, attempt, jsonb_build_object('terminal', $3::text) from claimed
+         ), counted as (
+             update accounts
+             set openings = (case when openings_on = $8 then openings else 0 end) + first.count, openings_on = $8
+             from (select count(*)::integer as count from claimed where attempt = 1 and action in ('BUY', 'SELL')) as first
+             where account = $2 and first.count > 0
          )
          select signal_id as "signal_id!", id as "id!", account as "account!", symbol, action as "action!",
                 order_type as "order_type!", entry, volume, risk_percent, sl, tp, ticket, max_slippage_points,
@@ -144,32 +156,24 @@ async fn mark(
         claimant.protocol,
         now,
         now + LEASE,
-        claimant.session
+        claimant.session,
+        day(now)
     )
     .fetch_all(db)
     .await
 }
 
-/// A signal that a terminal must look up at the broker.
-pub(crate) struct Unresolved {
-    pub(crate) signal: SignalRow,
-    pub(crate) magic_base: i64,
-}
-
 /// What is unknown in an account, oldest first. Orders of first-protocol terminals carry no magic number of ours: nobody
 /// could find them by it.
-pub(crate) async fn unresolved(db: &mut PgConnection, account: &str) -> Result<Vec<Unresolved>, sqlx::Error> {
-    let base = sqlx::query_scalar!("select magic_base from accounts where account = $1", account)
-        .fetch_optional(&mut *db)
-        .await?
-        .unwrap_or_default();
-    let rows = sqlx::query_as!(
+pub(crate) async fn unresolved(db: &mut PgConnection, account: &str) -> Result<Vec<SignalRow>, sqlx::Error> {
+    sqlx::query_as!(
         SignalRow,
         "select * from signals where account = $1 and state = 'unknown' and claim_protocol >= $2 order by id",
         account,
         PROTOCOL
-    );
-    Ok(rows.fetch_all(db).await?.into_iter().map(|signal| Unresolved { signal, magic_base: base }).collect())
+    )
+    .fetch_all(db)
+    .await
 }
 
 /// The magic number of an order.

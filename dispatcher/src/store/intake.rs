@@ -9,7 +9,8 @@ use time::OffsetDateTime;
 use uuid::Uuid;
 
 use super::account;
-use crate::life::{Admission, Rules, admit, expiry};
+use crate::life::gate::Rules;
+use crate::life::{Admission, admit, expiry};
 
 /// What became of a signal that was not known before.
 pub(crate) struct Stored {
@@ -183,15 +184,16 @@ async fn judge(
     now: OffsetDateTime,
 ) -> Result<Columns, sqlx::Error> {
     let accounts: BTreeSet<&str> = batch.iter().map(|envelope| envelope.body.account.as_str()).collect();
-    let rules = account::rules_of(db, &accounts.into_iter().map(str::to_owned).collect::<Vec<_>>()).await?;
+    let known = account::find_all(db, &accounts.into_iter().map(str::to_owned).collect::<Vec<_>>()).await?;
     let mut columns = Columns::default();
     for envelope in batch {
         let signal = &envelope.body;
-        let rules = rules.get(signal.account.as_str());
+        let account = known.get(signal.account.as_str());
         let reused = signal.idempotency_key.as_ref().is_some_and(|key| {
             keys.get(&(signal.principal.clone(), key.clone())).is_some_and(|known| *known != signal.signal_id)
         });
-        columns.push(envelope, rules, admit(signal, rules, reused, now), now);
+        let admission = admit(signal, account, reused, now);
+        columns.push(envelope, account.map(|account| &account.rules), admission, now);
     }
     Ok(columns)
 }

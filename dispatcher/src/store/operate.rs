@@ -4,6 +4,8 @@ use sqlx::PgConnection;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
+use crate::life::Reason;
+
 /// Ends a pending signal; false if it was not pending any more.
 pub(crate) async fn end(
     db: &mut PgConnection,
@@ -29,6 +31,61 @@ pub(crate) async fn end(
     .execute(db)
     .await?;
     Ok(done.rows_affected() == 1)
+}
+
+/// The end of a pending signal that a claim brings about.
+pub(crate) struct Ending<'a> {
+    id: i64,
+    state: &'static str,
+    code: &'static str,
+    message: &'a str,
+}
+
+impl<'a> Ending<'a> {
+    /// A closing does not wait for it.
+    pub(crate) fn superseded(id: i64) -> Self {
+        Self { id, state: "cancelled", code: "superseded", message: "a closing of its symbol came after it" }
+    }
+
+    /// The gate does not let it through.
+    pub(crate) fn rejected(id: i64, reason: &'a Reason) -> Self {
+        Self { id, state: "rejected", code: reason.code, message: &reason.message }
+    }
+}
+
+/// Ends these signals as far as they are still pending.
+pub(crate) async fn end_all(
+    db: &mut PgConnection,
+    endings: Vec<Ending<'_>>,
+    now: OffsetDateTime,
+) -> Result<(), sqlx::Error> {
+    if endings.is_empty() {
+        return Ok(());
+    }
+    let text = |field: fn(&Ending<'_>) -> String| endings.iter().map(field).collect::<Vec<_>>();
+    let ended = sqlx::query_scalar!(
+        r#"with ended as (
+             update signals s set state = e.state, code = e.code, message = e.message, finished_at = $5
+             from unnest($1::bigint[], $2::text[], $3::text[], $4::text[]) as e (id, state, code, message)
+             where s.id = e.id and s.state = 'pending'
+             returning s.signal_id, s.attempt, s.state, s.code, s.message
+         ), logged as (
+             insert into signal_events (signal_id, at, state, attempt, code, message)
+             select signal_id, $5, state, attempt, code, message from ended
+         )
+         select state as "state!" from ended"#,
+        &endings.iter().map(|ending| ending.id).collect::<Vec<_>>(),
+        &text(|ending| ending.state.to_owned()),
+        &text(|ending| ending.code.to_owned()),
+        &text(|ending| ending.message.to_owned()),
+        now
+    )
+    .fetch_all(db)
+    .await?;
+    for state in ended {
+        metrics::counter!("pipeline_signals_ended_total", "state" => state).increment(1);
+    }
+    Ok(())
 }
 
 /// Ends all pending openings of an account; returns how many.

@@ -102,7 +102,7 @@ async fn find(
     sqlx::query_as!(
         SignalRow,
         "select * from signals where account = $1 and state in ('processing', 'unknown')
-           and symbol = $2 and action = $3 order by id limit 1 for update",
+           and symbol in ($2, platform_symbol($1, $2)) and action = $3 order by id limit 1 for update",
         account,
         confirmation.symbol,
         action.map(Action::as_str)
@@ -276,7 +276,7 @@ async fn open(
     // An order that rested here until now becomes the position it was filled into.
     let filled = sqlx::query!(
         "update trades set status = 'open', ticket = $3, volume = $4, open_price = coalesce($5, open_price),
-             profit = profit + $7
+             profit = profit + $7, filled_at = $8
          where account = $1 and ticket = any($2) and status = 'placed' and not $6",
         account,
         &[ticket, confirmation.order.unwrap_or(ticket)],
@@ -284,7 +284,8 @@ async fn open(
         confirmation.volume.unwrap_or_default(),
         confirmation.price,
         resting,
-        cost
+        cost,
+        now
     )
     .execute(&mut *db)
     .await?;
@@ -298,8 +299,9 @@ async fn open(
     };
     sqlx::query!(
         "insert into trades (account, ticket, order_ticket, signal_id, symbol, action, volume, open_price, status,
-                             retcode, execution_ms, opened_at, profit)
-         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $14)
+                             retcode, execution_ms, opened_at, filled_at, profit)
+         values ($1, $2, $3, $4, platform_symbol($1, $5), $6, $7, $8, $9, $10, $11, $12,
+                 case when $9 = 'open' then $12::timestamptz end, $14)
          on conflict (account, ticket) do update set
              profit = trades.profit + $14,
              signal_id = coalesce(trades.signal_id, excluded.signal_id),
@@ -310,12 +312,13 @@ async fn open(
              volume = greatest(coalesce($13, trades.volume), trades.closed_volume),
              status = case when trades.status in ('closed', 'cancelled') and $13 > trades.closed_volume then 'open'
                            else trades.status end,
-             closed_at = case when $13 > trades.closed_volume then null else trades.closed_at end",
+             closed_at = case when $13 > trades.closed_volume then null else trades.closed_at end,
+             filled_at = coalesce(trades.filled_at, excluded.filled_at)",
         account,
         ticket,
         confirmation.order,
         signal.map(|signal| signal.signal_id),
-        confirmation.symbol.as_ref().or(signal.and_then(|signal| signal.symbol.as_ref())),
+        signal.and_then(|signal| signal.symbol.as_ref()).or(confirmation.symbol.as_ref()),
         action.map(Action::as_str),
         confirmation.volume.or(signal.and_then(|signal| signal.volume)).unwrap_or_default(),
         confirmation.price,
@@ -378,13 +381,14 @@ async fn close(
     sqlx::query!(
         "insert into trades (account, ticket, signal_id, symbol, action, volume, closed_volume, close_price, profit, status,
                              opened_at, closed_at)
-         values ($1, $2, $9, $3, $10, coalesce($4::numeric, 0), coalesce($4::numeric, 0), $5::numeric,
+         values ($1, $2, $9, platform_symbol($1, $3), $10, coalesce($4::numeric, 0), coalesce($4::numeric, 0), $5::numeric,
                  coalesce($6::numeric, 0), 'closed', $7, $7)
          on conflict (account, ticket) do update set
              volume = greatest(trades.volume, trades.closed_volume + coalesce($4::numeric, 0)),
              closed_volume = trades.closed_volume + coalesce($4::numeric, trades.volume - trades.closed_volume),
              close_price = coalesce($5::numeric, trades.close_price),
              profit = trades.profit + coalesce($6::numeric, 0),
+             filled_at = coalesce(trades.filled_at, $7),
              status = case when trades.closed_volume + coalesce($4::numeric, trades.volume) >= trades.volume
                            then 'closed' else 'open' end,
              closed_at = case when trades.closed_volume + coalesce($4::numeric, trades.volume) >= trades.volume then $7 end

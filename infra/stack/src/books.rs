@@ -71,17 +71,20 @@ pub enum BooksError {
     Output(#[from] std::io::Error),
 }
 
+/// The database of a `stack up` that keeps its data here, or the one that `DATABASE_URL` names.
+pub(crate) fn database_url(data: Option<PathBuf>) -> Result<String, BooksError> {
+    let Some(data) = data else {
+        return Ok(required("DATABASE_URL", "the platform's database; or name a data folder with --data")?);
+    };
+    let path = data.join(DATABASE);
+    let url = std::fs::read_to_string(&path).map_err(|error| BooksError::Data(path, error))?;
+    Ok(url.trim().to_owned())
+}
+
 /// Checks and tells.
 pub async fn main(args: Args) -> Result<ExitCode, BooksError> {
     let Command::Verify { data, noted } = args.command;
-    let url = match data {
-        Some(data) => {
-            let path = data.join(DATABASE);
-            std::fs::read_to_string(&path).map_err(|error| BooksError::Data(path, error))?
-        }
-        None => required("DATABASE_URL", "the database whose books to check, or name a data folder with --data")?,
-    };
-    let mut db = PgConnection::connect(url.trim()).await?;
+    let mut db = PgConnection::connect(&database_url(data)?).await?;
     let noted: Vec<Noted> = noted.into_iter().map(|chain| chain.0).collect();
     let verdict = verify(&mut db, &noted).await?;
     print(&verdict)?;

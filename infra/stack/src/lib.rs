@@ -5,6 +5,7 @@
 pub mod bench;
 pub mod books;
 pub mod client;
+pub mod halt;
 pub mod market;
 pub mod platform;
 pub mod sandbox;

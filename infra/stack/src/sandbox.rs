@@ -154,6 +154,13 @@ impl Sandbox {
     }
 }
 
+/// For load: more positions and openings a day than the limits of a new account let through. Returns how many accounts
+/// there were.
+pub async fn lift_limits(db: &mut PgConnection) -> Result<u64, sqlx::Error> {
+    let statement = "update accounts set positions_max = 1000000, openings_per_day_max = 1000000";
+    Ok(sqlx::query(statement).execute(db).await?.rows_affected())
+}
+
 fn terminal_key(account: &str, text: &str) -> Result<ApiKey, ConfigError> {
     let bad = |error: common::domain::Invalid| ConfigError::Bad("account", error.to_string());
     let identity = Identity {

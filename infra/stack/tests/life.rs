@@ -10,6 +10,7 @@ mod life {
     mod order;
     mod polls;
     mod reports;
+    mod risk;
     mod steps;
     mod terminals;
     mod trades;

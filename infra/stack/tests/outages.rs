@@ -25,7 +25,7 @@ use serde_json::{Value, json};
 use stack::client::Client;
 use stack::market::{Market, MarketConfig, SymbolSpec};
 use stack::platform::Platform;
-use stack::sandbox::Sandbox;
+use stack::sandbox::{Sandbox, lift_limits};
 use stack::servers::Servers;
 use stack::terminal;
 use support::Whole;
@@ -533,6 +533,7 @@ async fn killing_the_platform_again_and_again_loses_nothing_and_trades_nothing_t
     for pause in seeded(2_026).take(KILLS) {
         let platform = serve(&scratch, &sandbox, address);
         load.accepts(30 + pause % 60).await;
+        assert_eq!(lift_limits(&mut sandbox.database().await.unwrap()).await.unwrap(), 1);
         platform.kill().await;
     }
     // The last life is in this process, so that its clock can be moved.

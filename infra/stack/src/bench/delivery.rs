@@ -21,7 +21,7 @@ use super::BenchError;
 use super::accept::{SYMBOLS, counted, request};
 use super::http::{Connection, get, post};
 use super::report::{latencies, note};
-use crate::sandbox::Sandbox;
+use crate::sandbox::{Sandbox, lift_limits};
 
 /// Signals posted per second.
 pub(super) const PER_SECOND: u32 = 200;
@@ -93,6 +93,7 @@ pub(super) async fn measure(
     }
     drop(senders);
     waiting(db, run.accounts.len()).await?;
+    lift_limits(db).await?;
     let started = Instant::now();
     for index in 0..POSTERS {
         posters.spawn(poster(run.clone(), index, started, lasts));

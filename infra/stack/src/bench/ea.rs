@@ -26,7 +26,7 @@ use super::service::Service;
 use super::{Bench, BenchError};
 use crate::market::{self, DealType, Market, MarketConfig, SharedMarket, SymbolSpec};
 use crate::platform::write_private;
-use crate::sandbox::Sandbox;
+use crate::sandbox::{Sandbox, lift_limits};
 
 /// Signals posted per second.
 const PER_SECOND: u32 = 50;
@@ -123,6 +123,7 @@ async fn measure(
     let serving = tokio::spawn(market::serve(listener, Arc::clone(&market), stop.clone(), None));
     let mut child = start(program, &folder, url, inputs)?;
     let mut db = sandbox.database().await?;
+    lift_limits(&mut db).await?;
     let outcome = trade(service, sandbox.keys.generator(), &market, lasts, &mut db).await;
     child.kill().await?;
     stop.cancel();

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use sqlx::Connection as _;
 use stack::client::Client;
 use stack::market::{MarketConfig, Request, SymbolSpec};
-use stack::sandbox::Sandbox;
+use stack::sandbox::{Sandbox, lift_limits};
 use tokio::process::{Child, Command};
 
 use super::desk::{Desk, Ea, program};
@@ -176,6 +176,11 @@ async fn accepted(client: &Client, body: &Value) -> String {
 async fn fight(signals: usize, seed: u64) {
     println!("seed {seed}");
     let mut fight = Fight::begin(seed).await;
+    eventually("the account's limits are lifted", || async {
+        let mut db = fight.sandbox.database().await.ok()?;
+        lift_limits(&mut db).await.is_ok_and(|accounts| accounts == 1).then_some(())
+    })
+    .await;
     let client = Client::new(&format!("http://{}", fight.services.address), fight.sandbox.keys.operator()).unwrap();
     let poster = client.clone();
     let posting = tokio::spawn(async move {

@@ -73,9 +73,7 @@ async fn a_signal_lives_as_long_as_its_sender_says() {
 #[tokio::test]
 async fn an_account_sets_the_life_of_its_openings() {
     let whole = Whole::start(&[]).await;
-    let risk = json!({"volume_max": 10, "default_volume": 0.01, "signal_ttl_seconds": 600, "login": null});
-    let (status, _) = whole.operator.send(reqwest::Method::PUT, "/api/accounts/main/risk", Some(&risk)).await.unwrap();
-    assert!(status.is_success());
+    whole.limit(json!({"signal_ttl_seconds": 600})).await;
     let signal = whole.stored(json!({"symbol": "EURUSD", "action": "BUY"})).await;
     whole.sandbox.clock.advance(Duration::seconds(500));
     whole.swept().await;

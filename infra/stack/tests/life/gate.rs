@@ -101,21 +101,18 @@ async fn a_switch_concerns_its_account_only() {
 async fn the_volume_limit_counts_when_a_signal_comes_and_when_it_goes_out() {
     let whole = Whole::start(&[]).await;
     let risk = "/api/accounts/main/risk";
-    let limits =
-        |most: &str| json!({"volume_max": most, "default_volume": 0.02, "signal_ttl_seconds": 60, "login": null});
+    let limits = |most: u32| whole.limit(json!({"volume_max": most, "default_volume": 0.02}));
     let buy = |symbol: &str, volume: f64| json!({"symbol": symbol, "action": "BUY", "volume": volume});
     let over = whole.stored(buy("EURUSD", 10.01)).await;
     assert_eq!((&over["state"], &over["code"]), (&json!("rejected"), &json!("volume_above_max")));
     assert!(over["message"].as_str().unwrap().contains("10.01"));
     let most = whole.stored(buy("GBPUSD", 10.0)).await;
     assert_eq!(most["state"], "pending");
-    let (status, answer) = whole.operator.send(Method::PUT, risk, Some(&limits("20"))).await.unwrap();
-    assert!(status.is_success(), "{answer}");
+    let answer = limits(20).await;
     assert_eq!(whole.operator.get(risk).await.unwrap(), answer);
     let raised = whole.stored(buy("USDJPY", 20.0)).await;
     assert_eq!(raised["state"], "pending");
-    let (status, _) = whole.operator.send(Method::PUT, risk, Some(&limits("15"))).await.unwrap();
-    assert!(status.is_success());
+    limits(15).await;
     let claimed = whole.poll("T").await;
     assert_eq!(ids(&claimed), [id(&most)]);
     assert_eq!(claimed[0]["max_volume"], 15);
@@ -172,7 +169,9 @@ async fn wrong_limits_are_refused_and_change_nothing() {
     let whole = Whole::start(&[]).await;
     let risk = "/api/accounts/main/risk";
     let before = whole.operator.get(risk).await.unwrap();
-    assert_eq!(before, json!({"volume_max": 10, "default_volume": 0.01, "signal_ttl_seconds": 60, "login": null}));
+    let defaults = json!({"symbols_allowed": null, "volume_max": 10, "positions_max": 200, "openings_per_day_max": 1000,
+        "daily_loss_percent_max": 20, "signal_ttl_seconds": 60, "default_volume": 0.01, "symbol_map": {}, "login": null});
+    assert_eq!(before, defaults);
     let with = |field: &str, value: Value| {
         let mut limits = before.clone();
         limits[field] = value;
@@ -188,11 +187,33 @@ async fn wrong_limits_are_refused_and_change_nothing() {
         with("signal_ttl_seconds", json!(86_401)),
         with("signal_ttl_seconds", Value::Null),
         with("login", json!(0)),
+        with("symbols_allowed", json!([])),
+        with("symbols_allowed", json!("EURUSD")),
+        with("symbols_allowed", json!(["EURUSD", "EUR\u{0}USD"])),
+        with("symbols_allowed", json!(vec!["x"; 1_001])),
+        with("positions_max", json!(0)),
+        with("positions_max", json!(1_000_001)),
+        with("positions_max", Value::Null),
+        with("openings_per_day_max", json!(0)),
+        with("openings_per_day_max", json!(1.5)),
+        with("daily_loss_percent_max", json!(0)),
+        with("daily_loss_percent_max", json!(100.1)),
+        with("daily_loss_percent_max", Value::Null),
+        with("symbol_map", Value::Null),
+        with("symbol_map", json!({"GOLD": ""})),
+        with("symbol_map", json!({"GOLD": "XAUUSD", "METAL": "XAUUSD"})),
+        with("symbol_map", json!({"GOLD": "XAUUSD", "XAUUSD": "XAUUSD.r"})),
+        with("symbol_map", json!({"GOLD": "XAUUSD", " GOLD": "XAUUSD.r"})),
         json!({"volume_max": 5}),
-        json!({"volume_max": 5, "default_volume": 0.01, "signal_ttl_seconds": 60}),
     ] {
         let (status, _) = whole.refused(Method::PUT, risk, body.clone()).await;
         assert_eq!(status, StatusCode::UNPROCESSABLE_ENTITY, "{body}");
+    }
+    for field in before.as_object().unwrap().keys() {
+        let mut partly = before.clone();
+        partly.as_object_mut().unwrap().remove(field);
+        let (status, _) = whole.refused(Method::PUT, risk, partly).await;
+        assert_eq!(status, StatusCode::UNPROCESSABLE_ENTITY, "without {field}");
     }
     assert_eq!(whole.operator.get(risk).await.unwrap(), before);
     let (status, _) = whole.refused(Method::PUT, "/api/accounts/nobody/risk", before).await;

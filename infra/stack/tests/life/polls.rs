@@ -233,6 +233,7 @@ async fn two_dispatchers_never_hand_out_a_signal_twice() {
 async fn two_dispatchers_end_what_time_has_ended_once() {
     let whole = Whole::start(&[]).await;
     let other = whole.sandbox.start().await.unwrap();
+    whole.limit(json!({"positions_max": 300})).await;
     post_many(&whole.operator, 600, 600, "BUY").await;
     eventually("all are stored", || async { (whole.count("signals").await == 600).then_some(()) }).await;
     let claimed = join_all((0..3).map(|_| whole.poll_with("limit=100&protocol=2&terminal=T"))).await;

@@ -4,6 +4,7 @@
 use std::future::Future;
 use std::time::{Duration, Instant};
 
+use reqwest::Method;
 use serde_json::{Value, json};
 use stack::client::Client;
 use stack::platform::Platform;
@@ -71,6 +72,18 @@ impl Whole {
             (signal["state"] == state).then_some(signal)
         })
         .await
+    }
+
+    /// Writes these limits of `main` and leaves the others as they are; all limits.
+    pub async fn limit(&self, changes: Value) -> Value {
+        let path = "/api/accounts/main/risk";
+        let mut limits = self.operator.get(path).await.expect("limits");
+        for (name, value) in changes.as_object().expect("an object") {
+            limits[name] = value.clone();
+        }
+        let (status, answer) = self.operator.send(Method::PUT, path, Some(&limits)).await.expect("an answer");
+        assert!(status.is_success(), "{limits}: {answer}");
+        answer
     }
 
     /// Sends the account's figures as our Expert Advisor does, with nothing open.

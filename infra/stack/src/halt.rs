@@ -1,0 +1,66 @@
+//! `stack halt`: the operator's switch for when nothing else works. It needs the database alone: no service, no RabbitMQ.
+//!
+//! Invariant: it is the same switch as the API's, with the same entry in the audit log.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use common::clock::Clock;
+use common::domain::{AccountName, Invalid, Mode};
+use dispatcher::control::{Switch, switch};
+use sqlx::{Connection as _, PgConnection};
+
+use crate::books::{BooksError, database_url};
+
+/// Arguments of `stack halt`.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Which account
+    #[arg(long, default_value = "main")]
+    account: String,
+    /// `halted` hands out nothing, `reducing` closings only; `active` everything, also after a day's loss
+    #[arg(long, default_value = "halted")]
+    mode: String,
+    /// Why, for whoever asks later
+    #[arg(long)]
+    reason: Option<String>,
+    /// The data folder of a `stack up`; by default `DATABASE_URL` names the database
+    #[arg(long)]
+    data: Option<PathBuf>,
+}
+
+/// Why nothing was switched.
+#[derive(Debug, thiserror::Error)]
+pub enum HaltError {
+    /// The mode or the account.
+    #[error(transparent)]
+    Invalid(#[from] Invalid),
+    /// No database is named.
+    #[error(transparent)]
+    Address(#[from] BooksError),
+    /// PostgreSQL.
+    #[error("nothing was switched: {0}")]
+    Database(#[from] sqlx::Error),
+    /// There is none of this name.
+    #[error("no account {0}; it exists once a terminal's key is bound to it")]
+    UnknownAccount(AccountName),
+}
+
+/// Switches; waiting polls notice within a quarter of a second.
+pub async fn main(args: Args) -> Result<ExitCode, HaltError> {
+    let (mode, account): (Mode, AccountName) = (args.mode.parse()?, args.account.parse()?);
+    let mut db = PgConnection::connect(&database_url(args.data)?).await?;
+    let mut transaction = db.begin().await?;
+    let how = Switch {
+        account: account.as_str(),
+        mode,
+        reason: args.reason.as_deref(),
+        principal: "stack halt",
+        request_id: "command line",
+    };
+    let rejected = switch(&mut transaction, &how, Clock::default().now()).await?;
+    let Some(rejected) = rejected else { return Err(HaltError::UnknownAccount(account)) };
+    transaction.commit().await?;
+    tracing::info!(%account, mode = mode.as_str(), rejected, "mode changed; openings that waited are rejected");
+    Ok(ExitCode::SUCCESS)
+}
