@@ -163,7 +163,10 @@ pub(crate) async fn update(
         },
     };
     let publish = async { dispatcher.publisher.publish(&envelope).await.map_err(Error::Publish) };
-    let ((), AccountRow { mode, magic_base, .. }) = tokio::try_join!(publish, keep(&dispatcher, &envelope.body))?;
+    // What the gate goes by is kept also while the broker of messages is away.
+    let (published, kept) = tokio::join!(publish, keep(&dispatcher, &envelope.body));
+    let AccountRow { mode, magic_base, .. } = kept?;
+    published?;
     metrics::gauge!("pipeline_terminal_last_update_timestamp_seconds", "account" => envelope.body.account.to_string())
         .set(seconds(received_at));
     Ok(axum::Json(Updated { status: "ok", message: "account figures accepted", mode, magic_base }))

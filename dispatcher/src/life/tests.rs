@@ -4,6 +4,7 @@ use common::domain::{Mode, Percent, Volume};
 use proptest::prelude::*;
 use rust_decimal::Decimal;
 
+use super::gate::{Day, State};
 use super::*;
 
 pub(super) const NOW: OffsetDateTime = OffsetDateTime::UNIX_EPOCH;
@@ -262,8 +263,14 @@ fn any_open() -> impl Strategy<Value = Vec<Open>> {
 
 proptest! {
     #[test]
-    fn no_choice_breaks_order_freshness_or_mode(open in any_open(), limit in 0..5_usize, mode in 0..3_usize) {
-        let account = account([Mode::Active, Mode::Reducing, Mode::Halted][mode]);
+    fn no_choice_breaks_order_freshness_or_mode(
+        open in any_open(), limit in 0..5_usize, mode in 0..3_usize, silent in any::<bool>()
+    ) {
+        let mut account = account([Mode::Active, Mode::Reducing, Mode::Halted][mode]);
+        let day = Day { date: gate::day(NOW), equity: 1, profit: 0, loss: None };
+        let at = NOW - if silent { gate::STATE_FRESH * 2 } else { Duration::ZERO };
+        account.state =
+            Some(State { at, login: None, positions: None, equity: 1, profit: 0, by_deposits: true, day });
         let choice = choose(&open, &account, 0, PROTOCOL, limit, NOW);
         prop_assert!(choice.claim.len() <= limit);
         let find = |id: i64| open.iter().find(|signal| signal.id == id).unwrap();
@@ -273,6 +280,7 @@ proptest! {
             prop_assert!(chosen.state == Pending && !dropped(*id));
             prop_assert!(chosen.expires_at.is_none_or(|expiry| expiry > NOW));
             prop_assert!(account.rules.mode.hands_out(chosen.order.action));
+            prop_assert!(!silent || !chosen.order.action.opens(), "the account's state is not known");
             for other in open.iter().filter(|other| other.id < *id && concern(other, chosen)) {
                 let expired = other.state == Pending && other.expires_at.is_some_and(|expiry| expiry <= NOW);
                 match other.state {
@@ -282,11 +290,17 @@ proptest! {
                 }
             }
         }
-        // A closing supersedes no closing, and only what waits behind an unknown outcome.
+        // A closing supersedes no closing, and only what waits behind an unknown outcome or an opening of a silent account.
         for id in &choice.supersede {
             let held = find(*id);
             prop_assert!(!held.order.action.closes());
-            prop_assert!(open.iter().any(|first| first.id < *id && first.state == Unknown && concern(first, held)));
+            let holds = |first: &Open| match first.state {
+                Unknown => first.id < *id,
+                Pending => silent && first.order.action.opens(),
+                _ => false,
+            };
+            let mut before = open.iter().filter(|first| first.id < *id && concern(first, held));
+            prop_assert!(holds(held) || before.any(holds));
         }
     }
 }

@@ -107,12 +107,14 @@ pub(crate) async fn lock(db: &mut PgConnection, account: &str) -> Result<Option<
         .await
 }
 
-/// Openings at the broker that a report of this time may not know: orders that rest there, which become positions without
-/// a word, and what was executed since and is not known to have ended. Without a report: since ever.
+/// Openings at the broker that a report may not know, which knows all until this time: orders that rest there, since they
+/// become positions without a word, and what was executed since and is not known to have ended. Without a report: since
+/// ever; what was executed without a ticket, whose end nobody could tell, for a day.
 pub(crate) async fn recent_openings(
     db: &mut PgConnection,
     account: &str,
     known_until: Option<OffsetDateTime>,
+    now: OffsetDateTime,
 ) -> Result<i64, sqlx::Error> {
     sqlx::query_scalar!(
         r#"select (select count(*) from trades where account = $1 and status = 'placed')
@@ -120,10 +122,11 @@ pub(crate) async fn recent_openings(
                    where account = $1 and status = 'open' and filled_at > coalesce($2::timestamptz, '-infinity'))
                 + (select count(*) from signals s
                    where account = $1 and state = 'executed' and action in ('BUY', 'SELL')
-                     and finished_at > coalesce($2::timestamptz, '-infinity')
+                     and finished_at > coalesce($2::timestamptz, $3)
                      and not exists (select from trades t where t.signal_id = s.signal_id)) as "count!""#,
         account,
-        known_until
+        known_until,
+        now - time::Duration::days(1)
     )
     .fetch_one(db)
     .await

@@ -69,7 +69,8 @@ pub(crate) async fn choice(
         let open = rows.iter().map(SignalRow::open).collect::<Result<Vec<_>, _>>()?;
         let opens = open.iter().any(|signal| signal.state == SignalState::Pending && signal.order.action.opens());
         if opens && recent.is_none() {
-            recent = Some(account::recent_openings(db, claimant.account, account.known_until()).await?);
+            // After the queue: what is confirmed in between is counted twice rather than not at all.
+            recent = Some(account::recent_openings(db, claimant.account, account.known_until(), now).await?);
         }
         let choice = choose(&open, account, recent.unwrap_or(0), claimant.protocol, limit, now);
         let whole = i64::try_from(rows.len()).unwrap_or(i64::MAX) < window;

@@ -229,25 +229,29 @@ async fn what_cannot_be_is_refused_with_the_numbers_and_never_sent() {
     desk.closed(whole).await;
 }
 
-/// Goal: the broker's names of symbols stay with the broker: the platform keeps its own, both ways.
+/// Goal: the broker's names of symbols stay with the broker: the platform keeps its own, both ways, whether the Expert
+/// Advisor's inputs map them or the account does.
 #[tokio::test]
 async fn symbols_have_other_names_at_the_broker() {
-    let whole = Whole::start(&[]).await;
-    let symbols = ["EURUSD.r", "GOLD"].map(stack::market::SymbolSpec::named).to_vec();
-    let config = stack::market::MarketConfig { symbols, ..Default::default() };
-    let desk = Desk::with(config, super::desk::program().await);
     let inputs = [("InpSymbolSuffix", ".r"), ("InpSymbolMap", "XAUUSD=GOLD")];
-    let ea = desk.start(&whole.platform.url, whole.sandbox.keys.terminal(), &inputs);
-    whole.executed(json!({"symbol": "EURUSD", "action": "BUY", "volume": 0.1})).await;
-    whole.executed(json!({"symbol": "XAUUSD", "action": "BUY", "volume": 0.1})).await;
-    let names: Vec<String> = desk.fills().into_iter().map(|deal| deal.symbol).collect();
-    assert_eq!(names, ["EURUSD.r", "GOLD"]);
-    whole.executed(json!({"symbol": "XAUUSD", "action": "CLOSE"})).await;
-    let trades = whole.trades().await;
-    assert_eq!((&trades[0]["symbol"], &trades[1]["symbol"]), (&json!("EURUSD"), &json!("XAUUSD")));
-    assert_eq!((&trades[0]["status"], &trades[1]["status"]), (&json!("open"), &json!("closed")));
-    ea.stopped().await;
-    desk.closed(whole).await;
+    for (inputs, map) in [(&inputs[..], json!({})), (&[][..], json!({"EURUSD": "EURUSD.r", "XAUUSD": "GOLD"}))] {
+        let whole = Whole::start(&[]).await;
+        whole.limit(json!({"symbol_map": map})).await;
+        let symbols = ["EURUSD.r", "GOLD"].map(stack::market::SymbolSpec::named).to_vec();
+        let config = stack::market::MarketConfig { symbols, ..Default::default() };
+        let desk = Desk::with(config, super::desk::program().await);
+        let ea = desk.start(&whole.platform.url, whole.sandbox.keys.terminal(), inputs);
+        whole.executed(json!({"symbol": "EURUSD", "action": "BUY", "volume": 0.1})).await;
+        whole.executed(json!({"symbol": "XAUUSD", "action": "BUY", "volume": 0.1})).await;
+        let names: Vec<String> = desk.fills().into_iter().map(|deal| deal.symbol).collect();
+        assert_eq!(names, ["EURUSD.r", "GOLD"]);
+        whole.executed(json!({"symbol": "XAUUSD", "action": "CLOSE"})).await;
+        let trades = whole.trades().await;
+        assert_eq!((&trades[0]["symbol"], &trades[1]["symbol"]), (&json!("EURUSD"), &json!("XAUUSD")));
+        assert_eq!((&trades[0]["status"], &trades[1]["status"]), (&json!("open"), &json!("closed")));
+        ea.stopped().await;
+        desk.closed(whole).await;
+    }
 }
 
 /// Goal: PING goes the whole way and is confirmed, and nothing is traded.

@@ -176,11 +176,6 @@ async fn accepted(client: &Client, body: &Value) -> String {
 async fn fight(signals: usize, seed: u64) {
     println!("seed {seed}");
     let mut fight = Fight::begin(seed).await;
-    eventually("the account's limits are lifted", || async {
-        let mut db = fight.sandbox.database().await.ok()?;
-        lift_limits(&mut db).await.is_ok_and(|accounts| accounts == 1).then_some(())
-    })
-    .await;
     let client = Client::new(&format!("http://{}", fight.services.address), fight.sandbox.keys.operator()).unwrap();
     let poster = client.clone();
     let posting = tokio::spawn(async move {
@@ -195,6 +190,8 @@ async fn fight(signals: usize, seed: u64) {
     while !posting.is_finished() {
         let rest = 150 + fight.choices.next(450);
         tokio::time::sleep(Duration::from_millis(rest)).await;
+        // As soon as there is an account: more positions than usual are going to be open.
+        let _ = lift_limits(&mut fight.sandbox.database().await.unwrap()).await;
         fight.kill_one().await;
     }
     let ids = posting.await.unwrap();
