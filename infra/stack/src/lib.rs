@@ -4,6 +4,7 @@
 
 pub mod bench;
 pub mod books;
+pub mod check;
 pub mod client;
 pub mod halt;
 pub mod market;

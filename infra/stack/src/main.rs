@@ -7,7 +7,7 @@ use clap::{Parser, Subcommand};
 use common::clock::Clock;
 use common::config::Settings;
 use common::service::Lifecycle;
-use stack::{bench, books, halt, market, platform, servers, terminal, up};
+use stack::{bench, books, check, halt, market, platform, servers, terminal, up};
 
 /// A trading community's platform: signals in, orders at the broker, each member's profit to the cent.
 #[derive(Parser)]
@@ -29,6 +29,8 @@ enum Command {
     Books(books::Args),
     /// Stops an account, or lets it go on, with nothing but the database: while services or RabbitMQ are down
     Halt(halt::Args),
+    /// Whether every promise was kept: senders' logs, the market's books and the tables, compared after a drain
+    Check(check::Args),
     /// The simulated terminal alone, over HTTP
     Terminal(terminal::Args),
     /// The simulated market alone, over a Unix socket, for a native Expert Advisor to trade at
@@ -89,6 +91,7 @@ async fn run(command: Command) -> Result<ExitCode, Failure> {
         Command::Bench(args) => Ok(bench::main(args, stop).await?),
         Command::Books(args) => Ok(books::main(args).await?),
         Command::Halt(args) => Ok(halt::main(args).await?),
+        Command::Check(args) => Ok(check::main(args).await?),
         Command::Terminal(args) => {
             terminal::main(args, stop).await?;
             Ok(ExitCode::SUCCESS)

@@ -291,6 +291,13 @@ impl Market {
     }
 }
 
+/// All orders, resting and finished, and all deals of the books in a folder, which may be those of an open market.
+pub fn read_books(folder: &Path) -> Result<(Vec<Order>, Vec<Deal>), Error> {
+    let state = store::read(folder)?;
+    let orders = state.history.into_iter().chain(state.orders.into_values());
+    Ok((orders.collect(), state.deals))
+}
+
 /// A time in milliseconds of the Unix epoch.
 fn millis(at: OffsetDateTime) -> i64 {
     i64::try_from(at.unix_timestamp_nanos() / 1_000_000).unwrap_or(i64::MAX)

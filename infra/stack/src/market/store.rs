@@ -49,39 +49,16 @@ impl Store {
             lines: 0,
             compact_after: COMPACT_AFTER,
         };
-        let Some(mut state) = store.read_snapshot()? else {
+        let Some(mut state) = read_snapshot(folder)? else {
             return Ok((store, None));
         };
         store.compact_after = due_after(&state);
         let mut content = Vec::new();
         log.read_to_end(&mut content).map_err(|error| io(&path, error))?;
-        let complete = content.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
-        log.set_len(complete as u64).map_err(|error| io(&path, error))?;
-        for line in content[..complete].split_inclusive(|byte| *byte == b'\n') {
-            let record: Record = serde_json::from_slice(line).map_err(|error| corrupt(&path, error.to_string()))?;
-            store.lines += 1;
-            // A crash between writing a snapshot and emptying the log leaves lines that the snapshot has already.
-            if record.sequence > state.sequence {
-                record.effects.iter().for_each(|effect| state.apply(effect));
-                state.sequence = record.sequence;
-                state.prices = record.prices;
-            }
-        }
-        match state.fault() {
-            Some(reason) => Err(corrupt(&path, reason)),
-            None => Ok((store, Some(state))),
-        }
-    }
-
-    fn read_snapshot(&self) -> Result<Option<State>, Error> {
-        let path = self.folder.join("market.json");
-        match fs::read(&path) {
-            Ok(content) => {
-                serde_json::from_slice(&content).map(Some).map_err(|error| corrupt(&path, error.to_string()))
-            }
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(io(&path, error)),
-        }
+        let complete = whole_lines(&content);
+        log.set_len(complete.len() as u64).map_err(|error| io(&path, error))?;
+        store.lines = replay(&mut state, complete, &path)?;
+        Ok((store, Some(state)))
     }
 
     /// Appends a record that `state` holds already.
@@ -116,6 +93,51 @@ impl Drop for Store {
     fn drop(&mut self) {
         let _ = self.log.unlock();
     }
+}
+
+/// What is stored in a folder, also of a market that is open. One that is busy may write a snapshot in between; then the
+/// older one lacks what the log no longer has, and all is read again.
+pub(super) fn read(folder: &Path) -> Result<State, Error> {
+    let path = folder.join("market.log");
+    loop {
+        let snapshot = read_snapshot(folder)?;
+        let mut state = snapshot.ok_or_else(|| corrupt(folder, "there are no books of a market".to_owned()))?;
+        let (sequence, content) = (state.sequence, fs::read(&path).map_err(|error| io(&path, error))?);
+        if read_snapshot(folder)?.is_some_and(|now| now.sequence == sequence) {
+            replay(&mut state, whole_lines(&content), &path)?;
+            return Ok(state);
+        }
+    }
+}
+
+fn read_snapshot(folder: &Path) -> Result<Option<State>, Error> {
+    let path = folder.join("market.json");
+    match fs::read(&path) {
+        Ok(content) => serde_json::from_slice(&content).map(Some).map_err(|error| corrupt(&path, error.to_string())),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(io(&path, error)),
+    }
+}
+
+/// Without a torn last line.
+fn whole_lines(content: &[u8]) -> &[u8] {
+    &content[..content.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1)]
+}
+
+/// Applies the log to its snapshot; the number of lines.
+fn replay(state: &mut State, log: &[u8], path: &Path) -> Result<usize, Error> {
+    let mut lines = 0;
+    for line in log.split_inclusive(|byte| *byte == b'\n') {
+        let record: Record = serde_json::from_slice(line).map_err(|error| corrupt(path, error.to_string()))?;
+        lines += 1;
+        // A crash between writing a snapshot and emptying the log leaves lines that the snapshot has already.
+        if record.sequence > state.sequence {
+            record.effects.iter().for_each(|effect| state.apply(effect));
+            state.sequence = record.sequence;
+            state.prices = record.prices;
+        }
+    }
+    state.fault().map_or(Ok(lines), |reason| Err(corrupt(path, reason)))
 }
 
 fn due_after(snapshot: &State) -> usize {
