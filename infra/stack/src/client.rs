@@ -52,10 +52,23 @@ impl Client {
         path: &str,
         body: Option<&Value>,
     ) -> Result<(StatusCode, Value), ClientError> {
-        let mut request = self.http.request(method, format!("{}{path}", self.url)).header("X-API-Key", &self.key);
+        let mut request = self.request(method, path);
         if let Some(body) = body {
             request = request.json(body);
         }
+        Self::answer(request).await
+    }
+
+    /// POST under an idempotency key, so that it may be sent again; whatever is answered.
+    pub async fn post_once(&self, key: &str, path: &str, body: &Value) -> Result<(StatusCode, Value), ClientError> {
+        Self::answer(self.request(Method::POST, path).header("Idempotency-Key", key).json(body)).await
+    }
+
+    fn request(&self, method: Method, path: &str) -> reqwest::RequestBuilder {
+        self.http.request(method, format!("{}{path}", self.url)).header("X-API-Key", &self.key)
+    }
+
+    async fn answer(request: reqwest::RequestBuilder) -> Result<(StatusCode, Value), ClientError> {
         let answer = request.send().await?;
         let status = answer.status();
         let text = answer.text().await?;

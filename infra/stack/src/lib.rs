@@ -6,6 +6,7 @@ pub mod bench;
 pub mod books;
 pub mod check;
 pub mod client;
+pub mod faults;
 pub mod halt;
 pub mod market;
 pub mod platform;

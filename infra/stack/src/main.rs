@@ -7,7 +7,7 @@ use clap::{Parser, Subcommand};
 use common::clock::Clock;
 use common::config::Settings;
 use common::service::Lifecycle;
-use stack::{bench, books, check, halt, market, platform, servers, terminal, up};
+use stack::{bench, books, check, faults, halt, market, platform, servers, terminal, up};
 
 /// A trading community's platform: signals in, orders at the broker, each member's profit to the cent.
 #[derive(Parser)]
@@ -22,7 +22,11 @@ enum Command {
     /// Private servers, all services and the simulated terminal; runs the main job visibly
     Up(up::Args),
     /// All services in one process, with servers of your own: `DATABASE_URL`, `AMQP_URL`, `HTTP_ADDR`, keys
-    Serve,
+    Serve {
+        /// Only this one of them
+        #[arg(long, value_enum)]
+        only: Option<platform::Service>,
+    },
     /// How fast it all is on this machine, on private servers, against what it must reach
     Bench(bench::Args),
     /// The members' money, proved from the rows behind it
@@ -31,6 +35,8 @@ enum Command {
     Halt(halt::Args),
     /// Whether every promise was kept: senders' logs, the market's books and the tables, compared after a drain
     Check(check::Args),
+    /// The platform as separate processes, disturbed under load in every way, then drained and checked
+    Faults(faults::Args),
     /// The simulated terminal alone, over HTTP
     Terminal(terminal::Args),
     /// The simulated market alone, over a Unix socket, for a native Expert Advisor to trade at
@@ -53,7 +59,7 @@ type Failure = Box<dyn std::error::Error>;
 fn main() -> ExitCode {
     let cli = Cli::parse();
     // `up` has a view of its own; what the services log as usual would drown it.
-    common::telemetry::start_logs(if matches!(cli.command, Command::Up(_) | Command::Bench(_)) {
+    common::telemetry::start_logs(if matches!(cli.command, Command::Up(_) | Command::Bench(_) | Command::Faults(_)) {
         "error"
     } else {
         "info,sqlx=warn,lapin=warn"
@@ -80,10 +86,10 @@ async fn run(command: Command) -> Result<ExitCode, Failure> {
     let stop = lifecycle.stop().clone();
     match command {
         Command::Up(args) => Ok(up::main(args, stop).await?),
-        Command::Serve => {
+        Command::Serve { only } => {
             let settings = Settings::from_env()?;
             let (api, metrics) = common::service::listen(&settings).await?;
-            let parts = platform::parts(&settings, &Clock::default(), &lifecycle)?;
+            let parts = platform::parts(&settings, &Clock::default(), &lifecycle, only)?;
             lifecycle.serve(parts, api, metrics);
             tracing::info!(http.address = %settings.http_addr, metrics.address = %settings.metrics_addr, "started");
             Ok(if lifecycle.finished().await { ExitCode::SUCCESS } else { ExitCode::FAILURE })
@@ -91,6 +97,7 @@ async fn run(command: Command) -> Result<ExitCode, Failure> {
         Command::Bench(args) => Ok(bench::main(args, stop).await?),
         Command::Books(args) => Ok(books::main(args).await?),
         Command::Halt(args) => Ok(halt::main(args).await?),
+        Command::Faults(args) => Ok(faults::main(args, stop).await?),
         Command::Check(args) => Ok(check::main(args).await?),
         Command::Terminal(args) => {
             terminal::main(args, stop).await?;

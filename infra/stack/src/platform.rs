@@ -11,13 +11,29 @@ use common::config::{ConfigError, ENVIRONMENT_KEYS, Settings, environment_key};
 use common::service::{Lifecycle, Part};
 use tokio::net::TcpListener;
 
-/// All three services; the caller serves them.
-pub fn parts(settings: &Settings, clock: &Clock, lifecycle: &Lifecycle) -> Result<Vec<Part>, ConfigError> {
-    Ok(vec![
-        ingest::start(settings, clock, lifecycle)?,
-        dispatcher::start(settings, clock, lifecycle)?,
-        distributor::start(settings, clock, lifecycle)?,
-    ])
+/// One of the services.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+#[expect(missing_docs, reason = "the services' names")]
+pub enum Service {
+    Ingest,
+    Dispatcher,
+    Distributor,
+}
+
+/// All three services, or only this one; the caller serves them.
+pub fn parts(
+    settings: &Settings,
+    clock: &Clock,
+    lifecycle: &Lifecycle,
+    only: Option<Service>,
+) -> Result<Vec<Part>, ConfigError> {
+    let all = [Service::Ingest, Service::Dispatcher, Service::Distributor];
+    let start = |service| match service {
+        Service::Ingest => ingest::start(settings, clock, lifecycle),
+        Service::Dispatcher => dispatcher::start(settings, clock, lifecycle),
+        Service::Distributor => distributor::start(settings, clock, lifecycle),
+    };
+    all.into_iter().filter(|service| only.is_none_or(|only| only == *service)).map(start).collect()
 }
 
 /// A platform that runs in this process.
@@ -44,7 +60,7 @@ impl Platform {
             metrics: format!("http://{}/metrics", metrics.local_addr()?),
             lifecycle: lifecycle.clone(),
         };
-        lifecycle.serve(parts(settings, clock, &lifecycle)?, api, metrics);
+        lifecycle.serve(parts(settings, clock, &lifecycle, None)?, api, metrics);
         Ok(platform)
     }
 

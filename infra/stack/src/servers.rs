@@ -254,6 +254,15 @@ impl Servers {
     }
 }
 
+/// So many ports that nobody listens on, and that no outgoing connection takes meanwhile.
+pub fn free_ports(count: usize) -> Result<Vec<u16>, ServersError> {
+    let mut ports = Vec::new();
+    while ports.len() < count {
+        ports.push(ports::free_port(&ports)?);
+    }
+    Ok(ports)
+}
+
 /// Refuses a data folder on which another `stack` works; changes nothing.
 pub fn check_free(data: &Path) -> Result<(), ServersError> {
     Folder::locate(data)?.check_free()

@@ -23,6 +23,7 @@ use rust_decimal::Decimal;
 use rustix::process::Signal;
 use serde_json::{Value, json};
 use stack::client::Client;
+use stack::faults::choices::Choices;
 use stack::market::{Market, MarketConfig, SymbolSpec};
 use stack::platform::Platform;
 use stack::sandbox::{Sandbox, lift_limits};
@@ -499,12 +500,6 @@ async fn the_second_of_two_dispatchers_takes_over_when_the_first_is_killed() {
     sandbox.remove().await.unwrap();
 }
 
-/// Numbers that look random and are the same in every run.
-fn seeded(seed: u64) -> impl Iterator<Item = u64> {
-    let step = |state: &u64| state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-    std::iter::successors(Some(seed), move |state| Some(step(state))).skip(1).map(|state| state >> 33)
-}
-
 /// Goal: all services are killed again and again under load, while a terminal trades: every accepted signal is there
 /// once and reaches its end, and no signal is filled twice.
 #[tokio::test(flavor = "multi_thread")]
@@ -530,9 +525,10 @@ async fn killing_the_platform_again_and_again_loses_nothing_and_trades_nothing_t
     };
     let trading = tokio::spawn(terminal::run(config, Arc::clone(&market), None, stop_terminal.clone()));
     let load = Load::start(&[&url], sandbox.keys.generator(), Duration::from_millis(40));
-    for pause in seeded(2_026).take(KILLS) {
+    let mut choices = Choices::new(2_026);
+    for _ in 0..KILLS {
         let platform = serve(&scratch, &sandbox, address);
-        load.accepts(30 + pause % 60).await;
+        load.accepts(30 + choices.below(60)).await;
         // As soon as there is an account: more positions than usual are going to be open.
         let _ = lift_limits(&mut sandbox.database().await.unwrap()).await;
         platform.kill().await;

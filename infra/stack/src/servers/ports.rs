@@ -75,7 +75,7 @@ fn is_free(port: u16) -> bool {
     TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok()
 }
 
-fn free_port(taken: &[u16]) -> Result<u16, ServersError> {
+pub(super) fn free_port(taken: &[u16]) -> Result<u16, ServersError> {
     let range = std::fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range").unwrap_or_default();
     let first_ephemeral = range.split_whitespace().next().and_then(|first| first.parse().ok());
     let end: u16 = first_ephemeral.unwrap_or(EPHEMERAL_FIRST).min(EPHEMERAL_FIRST);

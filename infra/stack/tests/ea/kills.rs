@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 use sqlx::Connection as _;
 use stack::client::Client;
+use stack::faults::choices::Choices;
 use stack::market::{MarketConfig, Request, SymbolSpec};
 use stack::sandbox::{Sandbox, lift_limits};
 use tokio::process::{Child, Command};
@@ -19,19 +20,6 @@ use crate::support::{eventually, servers};
 const SYMBOLS: usize = 20;
 /// A claim that was never answered for is judged after its lease and the grace.
 const DRAIN: Duration = Duration::from_secs(150);
-
-/// `SplitMix64`: the same seed makes the same choices.
-struct Choices(u64);
-
-impl Choices {
-    fn next(&mut self, below: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        (mixed ^ (mixed >> 31)) % below
-    }
-}
 
 /// All services in a process of their own, at an address that stays.
 struct Services {
@@ -105,8 +93,15 @@ impl Fight {
             (0..SYMBOLS).map(|n| SymbolSpec::named(&format!("A{}{}USD", letter(n / 26), letter(n)))).collect();
         let config = MarketConfig { symbols, deposit: 10_000_000.into(), ..MarketConfig::default() };
         let desk = Desk::with(config, program().await);
-        let mut fight =
-            Self { sandbox, services, desk, ea: None, choices: Choices(seed), kills: BTreeMap::new(), in_mid_work: 0 };
+        let mut fight = Self {
+            sandbox,
+            services,
+            desk,
+            ea: None,
+            choices: Choices::new(seed),
+            kills: BTreeMap::new(),
+            in_mid_work: 0,
+        };
         fight.start_ea();
         fight
     }
@@ -118,7 +113,7 @@ impl Fight {
     }
 
     async fn kill_one(&mut self) {
-        let what = match self.choices.next(10) {
+        let what = match self.choices.below(10) {
             // The first of all in any case, so that each run has one.
             _ if self.kills.is_empty() => "expert advisor",
             0..=5 => "expert advisor",
@@ -142,7 +137,7 @@ impl Fight {
                 self.services.start();
             }
             _ => {
-                let executed = self.choices.next(2) == 0;
+                let executed = self.choices.below(2) == 0;
                 self.desk.call(Request::DropNext { count: 1, executed });
             }
         }
@@ -188,7 +183,7 @@ async fn fight(signals: usize, seed: u64) {
     });
     fight.desk.call(Request::SetLatency { ms: 20 });
     while !posting.is_finished() {
-        let rest = 150 + fight.choices.next(450);
+        let rest = 150 + fight.choices.below(450);
         tokio::time::sleep(Duration::from_millis(rest)).await;
         // As soon as there is an account: more positions than usual are going to be open.
         let _ = lift_limits(&mut fight.sandbox.database().await.unwrap()).await;
