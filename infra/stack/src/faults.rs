@@ -118,7 +118,7 @@ pub async fn main(args: Args, stop: CancellationToken) -> Result<ExitCode, Fault
         None => std::env::temp_dir().join(format!("stack-faults-{}", uuid::Uuid::new_v4().simple())),
     };
     make_folder(&folder)?;
-    writeln!(std::io::stdout(), "seed {seed}")?;
+    writeln!(std::io::stdout(), "seed {seed}   logs, books and data in {}", folder.display())?;
     let outcome = tokio::select! {
         outcome = run(&args, seed, &folder) => outcome,
         () = stop.cancelled() => Err(FaultsError::Interrupted),
@@ -142,8 +142,6 @@ pub async fn main(args: Args, stop: CancellationToken) -> Result<ExitCode, Fault
     }
     if kept && args.data.is_none() {
         std::fs::remove_dir_all(&folder)?;
-    } else {
-        writeln!(out, "logs, books and data: {}", folder.display())?;
     }
     Ok(if kept { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
