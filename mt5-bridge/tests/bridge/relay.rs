@@ -201,13 +201,14 @@ async fn an_answer_that_breaks_off_is_a_bad_gateway() {
     assert!(problem["detail"].as_str().expect("words").contains("its answer broke off"), "{problem}");
     assert_eq!(bridge.health().await["dispatcher"]["ok"], false);
 
-    dispatcher.say(b"HTTP/1.1 401 Unauthorized\r\ncontent-length: 0\r\n\r\n".to_vec());
+    // It says that it hangs up, or else the next request might be sent to nobody.
+    dispatcher.say(b"HTTP/1.1 401 Unauthorized\r\nconnection: close\r\ncontent-length: 0\r\n\r\n".to_vec());
     assert_eq!(poll(&bridge).await.status, StatusCode::UNAUTHORIZED);
     let health = bridge.health().await;
     let state = health["dispatcher"]["state"].as_str().expect("words");
     assert!(state.starts_with("the dispatcher refuses the terminal's key: 401 Unauthorized"), "{state}");
 
-    dispatcher.say(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n[]".to_vec());
+    dispatcher.say(b"HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: 2\r\n\r\n[]".to_vec());
     assert_eq!(poll(&bridge).await.status, StatusCode::OK);
     let health = bridge.health().await;
     assert_eq!(health["dispatcher"], serde_json::json!({"ok": true, "state": "answered 0 s ago"}));
