@@ -2,6 +2,7 @@
 
 mod account;
 mod operate;
+mod polls;
 mod read;
 mod risk;
 mod terminal;
@@ -17,7 +18,7 @@ use utoipa_axum::routes;
 use crate::Api;
 use crate::error::Error;
 
-pub(crate) use terminal::Polls;
+pub(crate) use polls::Polls;
 
 pub(crate) fn routes(api: Api) -> OpenApiRouter {
     OpenApiRouter::new()

@@ -1,7 +1,6 @@
 //! What an account's terminal asks and tells.
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use axum::extract::State;
@@ -31,43 +30,8 @@ use crate::wake::{Changed, Wakes};
 const WAIT_MAX: Duration = Duration::from_secs(25);
 /// The most signals of one poll.
 const LIMIT_MAX: usize = 100;
-/// A terminal's poll is written down at most this often.
-const POLL_NOTE_INTERVAL: Duration = Duration::from_secs(10);
 const ACCOUNT_MODE: HeaderName = HeaderName::from_static("x-account-mode");
 const NO_STORE: (HeaderName, &str) = (header::CACHE_CONTROL, "no-store");
-
-/// When each installation's last poll was written down.
-#[derive(Default)]
-pub(crate) struct Polls(Mutex<HashMap<(String, String, i16), Instant>>);
-
-impl Polls {
-    /// This one was not written down after all.
-    fn forget(&self, account: &str, terminal: &str, protocol: i16) {
-        let mut polls = self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        polls.remove(&(account.to_owned(), terminal.to_owned(), protocol));
-    }
-
-    /// Whether it is time to write this one down.
-    fn due(&self, account: &str, terminal: &str, protocol: i16) -> bool {
-        let mut polls = self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        // Installations come and go; what is old is written down anew anyway.
-        if polls.len() > 10_000 {
-            polls.retain(|_, noted| noted.elapsed() < POLL_NOTE_INTERVAL);
-        }
-        let now = Instant::now();
-        match polls.get_mut(&(account.to_owned(), terminal.to_owned(), protocol)) {
-            Some(noted) if noted.elapsed() < POLL_NOTE_INTERVAL => false,
-            Some(noted) => {
-                *noted = now;
-                true
-            }
-            None => {
-                polls.insert((account.to_owned(), terminal.to_owned(), protocol), now);
-                true
-            }
-        }
-    }
-}
 
 /// How a terminal polls.
 #[derive(Deserialize, IntoParams)]
