@@ -15,7 +15,6 @@ use crate::store::{Pools, login, pools};
 
 /// The account at the broker that the pool is to follow.
 #[derive(Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
 pub(super) struct NextLogin {
     /// The present one takes an earlier wish back.
     login: i64,
