@@ -21,19 +21,34 @@ use crate::http;
 /// How long parts may take to finish what they hold.
 pub const SHUTDOWN_DEADLINE: Duration = Duration::from_secs(5);
 
-/// Whether a part can do its work now.
-#[derive(Clone, Debug, Default)]
-pub struct Ready(Arc<AtomicBool>);
+/// Whether a part has one of the things it needs to do its work.
+#[derive(Clone, Debug)]
+pub struct Ready {
+    ready: Arc<AtomicBool>,
+    part: &'static str,
+    /// Such as `database`.
+    need: &'static str,
+}
 
 impl Ready {
-    /// Whether it can.
-    pub fn get(&self) -> bool {
-        self.0.load(Ordering::Relaxed)
+    /// It has not, until it says so.
+    pub fn new(part: &'static str, need: &'static str) -> Self {
+        // A gauge that is set before there are metrics would be lost.
+        crate::telemetry::metrics();
+        let new = Self { ready: Arc::default(), part, need };
+        new.set(false);
+        new
     }
 
-    /// Says whether it can.
+    /// Whether it has.
+    pub fn get(&self) -> bool {
+        self.ready.load(Ordering::Relaxed)
+    }
+
+    /// Says whether it has.
     pub fn set(&self, ready: bool) {
-        self.0.store(ready, Ordering::Relaxed);
+        self.ready.store(ready, Ordering::Relaxed);
+        metrics::gauge!("pipeline_part_ready", "part" => self.part, "need" => self.need).set(f64::from(ready));
     }
 }
 

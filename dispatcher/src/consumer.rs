@@ -82,6 +82,7 @@ async fn store_all(dispatcher: &Dispatcher, batch: &[Vec<u8>]) -> Result<(), sql
     for signal in &stored {
         metrics::counter!("pipeline_signals_stored_total", "state" => signal.state.clone()).increment(1);
         if signal.code.as_deref() == Some("key_reused") {
+            metrics::counter!("pipeline_keys_reused_total").increment(1);
             tracing::error!(account = signal.account, "an idempotency key came with another signal: rejected");
         }
     }

@@ -1,6 +1,7 @@
 //! The dispatcher's endpoints: for terminals, for readers, for operators.
 
 mod account;
+mod anomaly;
 mod operate;
 mod polls;
 mod read;
@@ -11,7 +12,6 @@ use common::auth::Scope;
 use common::domain::AccountName;
 use common::error::FieldError;
 use common::http::Caller;
-use time::OffsetDateTime;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
@@ -30,6 +30,8 @@ pub(crate) fn routes(api: Api) -> OpenApiRouter {
         .routes(routes!(read::signal))
         .routes(routes!(read::trades))
         .routes(routes!(read::trades_history))
+        .routes(routes!(anomaly::anomalies))
+        .routes(routes!(anomaly::acknowledge))
         .routes(routes!(operate::cancel))
         .routes(routes!(operate::resolve))
         .routes(routes!(operate::control, operate::set_control))
@@ -46,9 +48,4 @@ fn terminal_account(caller: &Caller) -> Result<&AccountName, Error> {
 fn name_fault(field: &str, name: Option<&str>) -> Option<FieldError> {
     let fits = |name: &str| name.len() <= 128 && !name.chars().any(char::is_control);
     (!name.is_none_or(fits)).then(|| FieldError::new(field, "has at most 128 printable characters"))
-}
-
-/// A time as Prometheus has it.
-fn seconds(time: OffsetDateTime) -> f64 {
-    (time - OffsetDateTime::UNIX_EPOCH).as_seconds_f64()
 }

@@ -18,6 +18,7 @@ mod confirmation;
 mod consumer;
 pub mod control;
 mod error;
+mod gauges;
 mod http;
 pub mod life;
 mod store;
@@ -50,7 +51,8 @@ struct Api {
 /// Starts the service's tasks. Its endpoints answer 503 until the database is there.
 pub fn start(settings: &Settings, clock: &Clock, lifecycle: &Lifecycle) -> Result<Part, ConfigError> {
     let stream = |name| Stream::new(&settings.amqp_prefix, name);
-    let (publishing, consuming, database_ready) = (Ready::default(), Ready::default(), Ready::default());
+    let ready = |need| Ready::new(NAME, need);
+    let (publishing, consuming, database_ready) = (ready("publishing"), ready("consuming"), ready("database"));
     let keys = KeyRing::new(&settings.keys, clock.clone());
     let pool = common::database::pool(&settings.database_url, NAME)?;
     let publisher = Publisher::start(settings.amqp_url.clone(), stream(ACCOUNT_UPDATES), publishing.clone(), lifecycle);
@@ -74,6 +76,7 @@ pub fn start(settings: &Settings, clock: &Clock, lifecycle: &Lifecycle) -> Resul
 /// Prepares the database, then consumes, sweeps and listens until told to stop.
 async fn work(dispatcher: Arc<Dispatcher>, settings: Settings, consumer: Consumer, lifecycle: Lifecycle) {
     let stop = lifecycle.stop().clone();
+    gauges::begin();
     if !common::database::migrate(&dispatcher.pool, &stop).await {
         return;
     }

@@ -12,8 +12,10 @@ use common::domain::{Action, Order, OrderType, SignalState, Symbol};
 use common::message::SignalAccepted;
 use time::{Duration, OffsetDateTime};
 
+pub mod anomaly;
 pub mod gate;
 
+use anomaly::{Doubt, anomaly, denied};
 use gate::{Account, Room, Rules, gate};
 
 /// How long a terminal may take to confirm what it was handed.
@@ -294,6 +296,8 @@ pub struct Known<'a> {
     pub expires_at: Option<OffsetDateTime>,
     /// The tickets that its order has at the broker, as reported before.
     pub tickets: &'a [i64],
+    /// What else is known that the ticket of an opening contradicts.
+    pub doubt: Option<Doubt>,
 }
 
 /// What a report does.
@@ -311,7 +315,7 @@ pub enum Effect {
 pub fn confirm(known: &Known<'_>, report: &Report<'_>, now: OffsetDateTime) -> (Effect, Option<&'static str>) {
     let traded = matches!(report.status, Status::Executed | Status::Placed | Status::Closed);
     if let (true, Some(ticket)) = (traded, report.ticket) {
-        return (with_ticket(known), anomaly(known, ticket));
+        return (with_ticket(known), anomaly(known, report, ticket));
     }
     match report.attempt {
         Some(attempt) if attempt != known.attempt => return (Effect::Nothing("of another attempt"), None),
@@ -321,7 +325,7 @@ pub fn confirm(known: &Known<'_>, report: &Report<'_>, now: OffsetDateTime) -> (
         _ => {}
     }
     if !matches!(known.state, SignalState::Processing | SignalState::Unknown) {
-        return (Effect::Nothing("the signal is not with a terminal"), None);
+        return (Effect::Nothing("the signal is not with a terminal"), denied(known, report.status));
     }
     let effect = match report.status {
         Status::Executed | Status::Placed => executed("confirmed"),
@@ -358,23 +362,6 @@ fn with_ticket(known: &Known<'_>) -> Effect {
         SignalState::Executed => Effect::Nothing("executed already"),
         state if state.is_terminal() => executed("corrected: the broker holds it"),
         _ => executed("confirmed"),
-    }
-}
-
-/// What an operator must look at: an order that should not be there.
-fn anomaly(known: &Known<'_>, ticket: i64) -> Option<&'static str> {
-    match known.state {
-        SignalState::Executed
-            if known.action.opens() && !known.tickets.is_empty() && !known.tickets.contains(&ticket) =>
-        {
-            Some("second_ticket")
-        }
-        SignalState::Failed => Some("executed_after_failed"),
-        SignalState::Expired => Some("executed_after_expired"),
-        SignalState::Cancelled => Some("executed_after_cancelled"),
-        SignalState::Rejected => Some("executed_after_rejected"),
-        SignalState::Pending => Some("executed_unclaimed"),
-        _ => None,
     }
 }
 

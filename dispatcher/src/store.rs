@@ -3,8 +3,10 @@
 //! Invariant: every change of a signal's state appends its event in the same statement.
 
 pub(crate) mod account;
+pub(crate) mod anomaly;
 pub(crate) mod claim;
 pub(crate) mod intake;
+mod judge;
 pub(crate) mod operate;
 pub(crate) mod report;
 pub(crate) mod sweep;

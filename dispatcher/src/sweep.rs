@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::store::{account, sweep};
 use crate::wake::{Changed, Wakes};
-use crate::{Dispatcher, life};
+use crate::{Dispatcher, gauges, life};
 
 /// How often; also the longest a waiting terminal sleeps through a change that nobody told.
 const INTERVAL: Duration = Duration::from_millis(250);
@@ -16,7 +16,7 @@ const INTERVAL: Duration = Duration::from_millis(250);
 const PARTITIONS_EVERY: u32 = 4 * 3_600;
 /// The count of dispatchers and old terminals: once a second.
 const SLOW_EVERY: u32 = 4;
-/// Counting the open signals reads all of them: every 5 s, often enough for a gauge.
+/// Counting the open signals reads all of them: every 5 s, often enough for gauges.
 const COUNT_EVERY: u32 = 20;
 /// PostgreSQL takes less than 8000 bytes; accounts beyond that are found by the regular look.
 const PAYLOAD_BYTES_MAX: usize = 7_900;
@@ -73,10 +73,7 @@ async fn once(dispatcher: &Dispatcher, turn: u32) -> Result<(), sqlx::Error> {
         dispatcher.wake.set_several(sweep::dispatchers(&mut db, LISTENER).await? > 1);
     }
     if turn.is_multiple_of(COUNT_EVERY) {
-        for (state, count) in sweep::open_counts(&mut db).await? {
-            #[expect(clippy::cast_precision_loss, reason = "a gauge of a count")]
-            metrics::gauge!("pipeline_signals", "state" => state).set(count as f64);
-        }
+        gauges::tell(&mut db, now).await?;
     }
     if turn.is_multiple_of(PARTITIONS_EVERY) {
         sweep::make_partitions(&mut db).await?;

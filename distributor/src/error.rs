@@ -6,6 +6,7 @@ use common::domain::Cents;
 use common::error::{FieldError, Problem};
 
 use crate::pool::PoolError;
+use crate::report::LoginError;
 use crate::store::movement::Refusal;
 
 /// Everything its endpoints refuse.
@@ -47,6 +48,17 @@ impl From<Refusal> for Error {
             Refusal::KeyTaken => Self::KeyReused,
             Refusal::Database(error) => Self::Database(error),
         }
+    }
+}
+
+impl From<LoginError> for Error {
+    fn from(error: LoginError) -> Self {
+        let code = match error {
+            LoginError::NoneYet => "no_login_yet",
+            LoginError::Present => "present_login",
+            LoginError::PositionsOpen => "positions_open",
+        };
+        Self::Conflict(code, error.to_string())
     }
 }
 

@@ -1,6 +1,7 @@
 //! Members, their money, and the account they share.
 
 mod account;
+mod login;
 mod member;
 mod movement;
 mod statement;
@@ -30,6 +31,7 @@ pub(crate) fn routes(api: Api) -> OpenApiRouter {
         .routes(routes!(account::stats))
         .routes(routes!(account::history))
         .routes(routes!(account::close_pool))
+        .routes(routes!(login::set))
         .with_state(api)
 }
 

@@ -8,6 +8,7 @@ use axum::extract::FromRef;
 use common::auth::KeyRing;
 use common::clock::Clock;
 use common::config::{ConfigError, Settings};
+use common::domain::Cents;
 use common::queue::Consumer;
 use common::service::{Lifecycle, Part, Ready};
 use common::topology::{ACCOUNT_UPDATES, Stream};
@@ -45,7 +46,7 @@ struct Api {
 
 /// Starts the service's tasks. Its endpoints answer 503 until the database is there.
 pub fn start(settings: &Settings, clock: &Clock, lifecycle: &Lifecycle) -> Result<Part, ConfigError> {
-    let (consuming, database_ready) = (Ready::default(), Ready::default());
+    let (consuming, database_ready) = (Ready::new(NAME, "consuming"), Ready::new(NAME, "database"));
     let pool = common::database::pool(&settings.database_url, NAME)?;
     let keys = KeyRing::new(&settings.keys, clock.clone());
     let distributor = Arc::new(Distributor {
@@ -63,9 +64,15 @@ pub fn start(settings: &Settings, clock: &Clock, lifecycle: &Lifecycle) -> Resul
     Ok(Part { name: NAME, routes, ready: vec![consuming, database_ready] })
 }
 
+/// Cents as a metric has them.
+fn money(cents: i64) -> f64 {
+    f64::try_from(Cents(cents).decimal()).unwrap_or_default()
+}
+
 /// Prepares the database, then consumes and values until told to stop.
 async fn work(distributor: Arc<Distributor>, consumer: Consumer, lifecycle: Lifecycle) {
     let stop = lifecycle.stop().clone();
+    consumer::begin();
     if !common::database::migrate(&distributor.pool, &stop).await {
         return;
     }

@@ -170,19 +170,27 @@ impl Pool {
         }
         let first_deposits = self.definition.is_none() && level.definition == Definition::Deposits;
         let switched = self.definition.is_some_and(|definition| definition != level.definition);
-        let change = if self.units == 0 || first_deposits || switched {
-            Change::Base
-        } else {
-            let moved = level.profit - self.profit;
-            if (self.equity + moved).abs() > CENTS_MAX {
-                return Err(PoolError::TooLarge);
-            }
-            self.equity += moved;
-            Change::Moved(moved)
-        };
+        if self.units == 0 || first_deposits || switched {
+            return self.rebase(level);
+        }
+        let moved = level.profit - self.profit;
+        if (self.equity + moved).abs() > CENTS_MAX {
+            return Err(PoolError::TooLarge);
+        }
+        self.equity += moved;
         self.profit = level.profit;
         self.definition = Some(level.definition);
-        Ok(change)
+        Ok(Change::Moved(moved))
+    }
+
+    /// Takes a level over as the base, whatever the level was before: nobody gains or loses.
+    pub fn rebase(&mut self, level: Level) -> Result<Change, PoolError> {
+        if level.profit.abs() > CENTS_MAX {
+            return Err(PoolError::TooLarge);
+        }
+        self.profit = level.profit;
+        self.definition = Some(level.definition);
+        Ok(Change::Base)
     }
 
     /// Whole cents that these units are worth.

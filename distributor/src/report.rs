@@ -71,6 +71,8 @@ pub struct Last {
     pub definition: Option<Definition>,
     /// The broker's account number.
     pub login: Option<i64>,
+    /// The one that an operator wants instead: its first report becomes the base, and until then none counts.
+    pub next_login: Option<i64>,
     /// The account's currency.
     pub currency: Option<String>,
     /// The terminal's run, and its last number.
@@ -83,7 +85,40 @@ pub struct Last {
     pub newly_ended: BTreeSet<String>,
 }
 
+/// Why an operator can't have another login taken over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum LoginError {
+    /// The first report that names a login decides.
+    #[error("no report has named a login yet: the next one that does is taken over by itself")]
+    NoneYet,
+    /// It is the present one already.
+    #[error("the account is on this login already")]
+    Present,
+    /// What is open would go on to gain or lose without the members.
+    #[error("the last report of the present login shows open positions: close them, and wait for the report")]
+    PositionsOpen,
+}
+
 impl Last {
+    /// Has another login's first report taken over as the base; the present login takes that back. `members`: whether
+    /// somebody holds units.
+    pub fn expect_login(&mut self, login: i64, members: bool) -> Result<(), LoginError> {
+        let present = self.login.ok_or(LoginError::NoneYet)?;
+        if login == present {
+            return self.next_login.take().map(drop).ok_or(LoginError::Present);
+        }
+        if members && !self.figures.is_some_and(|figures| figures.shows_nothing_open()) {
+            return Err(LoginError::PositionsOpen);
+        }
+        self.next_login = Some(login);
+        Ok(())
+    }
+
+    /// Whether this is the report of the login that an operator waits for.
+    pub fn changes_login(&self, update: &AccountUpdated) -> bool {
+        self.next_login.is_some() && self.next_login == update.login
+    }
+
     /// Takes over a report that counts.
     pub fn take_over(&mut self, update: &AccountUpdated, figures: Figures) {
         if self.session != update.session {
@@ -96,6 +131,9 @@ impl Last {
         self.state_at = Some(update.received_at);
         self.figures = Some(figures);
         self.definition = Some(figures.level().definition);
+        if self.changes_login(update) {
+            self.next_login = None;
+        }
         self.login = update.login.or(self.login);
         self.currency = update.currency.clone().or(self.currency.take());
     }
@@ -139,9 +177,12 @@ pub fn reason_to_ignore(
         return Some("history_incomplete");
     }
     let differs = |known: bool, same: bool| known && !same;
-    if differs(last.login.is_some() && update.login.is_some(), update.login == last.login)
-        || differs(last.currency.is_some() && update.currency.is_some(), update.currency == last.currency)
-    {
+    let other_login = match last.next_login {
+        // One that names none may be the old one's.
+        Some(next) => update.login != Some(next),
+        None => differs(last.login.is_some() && update.login.is_some(), update.login == last.login),
+    };
+    if other_login || differs(last.currency.is_some() && update.currency.is_some(), update.currency == last.currency) {
         return Some("another_account");
     }
     None
@@ -183,6 +224,7 @@ mod tests {
             figures: Some(figures),
             definition: Some(figures.level().definition),
             login: update.login,
+            next_login: None,
             currency: update.currency.clone(),
             session: update.session.clone(),
             seq: update.seq,
@@ -228,6 +270,41 @@ mod tests {
         assert_eq!(verdict(&known, &AccountUpdated { connected: Some(false), ..next.clone() }), Some("not_connected"));
         assert_eq!(verdict(&known, &AccountUpdated { login: Some(2), ..next.clone() }), Some("another_account"));
         assert_eq!(verdict(&known, &AccountUpdated { currency: Some("EUR".into()), ..next }), Some("another_account"));
+    }
+
+    #[test]
+    fn another_login_is_taken_over_once_an_operator_says_so() {
+        let mut known = last(&update(Some("s"), Some(5), 1));
+        let other = AccountUpdated { login: Some(2), ..update(Some("t"), Some(1), 2) };
+        let own = update(Some("s"), Some(6), 2);
+        assert_eq!(known.expect_login(1, true), Err(LoginError::Present));
+        assert_eq!(Last::default().expect_login(1, false), Err(LoginError::NoneYet));
+        assert_eq!(known.expect_login(2, true), Ok(()));
+        assert_eq!(verdict(&known, &own), Some("another_account"), "the old one says nothing any more");
+        assert_eq!(verdict(&known, &AccountUpdated { login: None, ..own.clone() }), Some("another_account"));
+        assert_eq!(verdict(&known, &AccountUpdated { login: Some(3), ..other.clone() }), Some("another_account"));
+        assert_eq!(
+            verdict(&known, &AccountUpdated { currency: Some("EUR".into()), ..other.clone() }),
+            Some("another_account")
+        );
+        assert_eq!(verdict(&known, &other), None);
+        assert!(known.changes_login(&other) && !known.changes_login(&own));
+        let mut back = known.clone();
+        assert_eq!(back.expect_login(1, true), Ok(()), "taken back");
+        assert_eq!((verdict(&back, &own), verdict(&back, &other)), (None, Some("another_account")));
+        known.take_over(&other, Figures::of(&other).unwrap());
+        assert_eq!((known.login, known.next_login), (Some(2), None));
+        assert_eq!(
+            verdict(&known, &AccountUpdated { received_at: own.received_at + Duration::DAY, session: None, ..own }),
+            Some("another_account")
+        );
+    }
+
+    #[test]
+    fn members_do_not_leave_open_positions_behind() {
+        let open = AccountUpdated { equity: Decimal::from(1_001), ..update(None, None, 1) };
+        assert_eq!(last(&open).expect_login(2, true), Err(LoginError::PositionsOpen));
+        assert_eq!(last(&open).expect_login(2, false), Ok(()), "nobody's money is in it");
     }
 
     #[test]

@@ -5,6 +5,7 @@
 
 pub(crate) mod books;
 pub(crate) mod history;
+pub(crate) mod login;
 pub(crate) mod member;
 pub(crate) mod movement;
 pub(crate) mod pools;

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use common::domain::Cents;
 use tokio_util::sync::CancellationToken;
 
 use crate::Distributor;
@@ -58,8 +57,7 @@ async fn once(distributor: &Distributor, partitions: &mut Option<Instant>) -> Re
             tracing::error!(account, cents = valuation.imbalance, "the members' units are not the pool's");
         }
         let gauge = |name: &'static str, cents: i64| {
-            let money = f64::try_from(Cents(cents).decimal()).unwrap_or_default();
-            metrics::gauge!(name, "account" => account.clone()).set(money);
+            metrics::gauge!(name, "account" => account.clone()).set(crate::money(cents));
         };
         gauge("pipeline_pool_imbalance", valuation.imbalance);
         gauge("pipeline_pool_equity", valuation.equity());

@@ -27,7 +27,7 @@ struct Ingest {
 
 /// Starts the service's tasks. Its endpoints answer 503 until the broker is reachable.
 pub fn start(settings: &Settings, clock: &Clock, lifecycle: &Lifecycle) -> Result<Part, common::config::ConfigError> {
-    let ready = Ready::default();
+    let ready = Ready::new("ingest", "publishing");
     let stream = Stream::new(&settings.amqp_prefix, SIGNALS);
     let publisher = Publisher::start(settings.amqp_url.clone(), stream, ready.clone(), lifecycle);
     let keys = KeyRing::new(&settings.keys, clock.clone());

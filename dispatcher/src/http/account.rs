@@ -13,7 +13,8 @@ use utoipa::ToSchema;
 use uuid::Uuid;
 
 use super::operate::unknown_account;
-use super::{name_fault, seconds, terminal_account};
+use super::terminal::admit;
+use super::{name_fault, terminal_account};
 use crate::Dispatcher;
 use crate::error::Error;
 use crate::life::gate;
@@ -90,13 +91,15 @@ pub(crate) struct Updated {
     magic_base: i64,
 }
 
-/// Keeps a report, and how the account stands by it, for the risk gate. Returns the account.
+/// Keeps a report, and how the account stands by it, for the risk gate. Returns the account. Refuses figures of another
+/// account at the broker: they say nothing of this one.
 async fn keep(dispatcher: &Dispatcher, update: &AccountUpdated) -> Result<AccountRow, Error> {
     let name = update.account.as_str();
     let mut transaction = dispatcher.pool.begin().await?;
     let row = account::lock(&mut transaction, name).await?.ok_or_else(|| unknown_account(name))?;
-    account::store_report(&mut transaction, update).await?;
     let before = row.account()?;
+    admit(&mut transaction, name, &before.rules, update.login, update.received_at).await?;
+    account::store_report(&mut transaction, update).await?;
     let state = gate::observe(&before, update);
     if let Some(state) = &state {
         account::set_state(&mut transaction, name, state).await?;
@@ -117,11 +120,11 @@ async fn keep(dispatcher: &Dispatcher, update: &AccountUpdated) -> Result<Accoun
     Ok(row)
 }
 
-/// Takes an account's figures.
+/// Takes an account's figures; 409 where they are another account's than the signals are for.
 #[utoipa::path(post, path = "/api/account/update", tag = "terminal", request_body = Update, responses(
     (status = 200, body = Updated), (status = 400, body = Problem), (status = 401, body = Problem),
-    (status = 403, body = Problem), (status = 404, body = Problem), (status = 413, body = Problem),
-    (status = 422, body = Problem), (status = 503, body = Problem)))]
+    (status = 403, body = Problem), (status = 404, body = Problem), (status = 409, body = Problem),
+    (status = 413, body = Problem), (status = 422, body = Problem), (status = 503, body = Problem)))]
 pub(crate) async fn update(
     State(dispatcher): State<Arc<Dispatcher>>,
     caller: Caller,
@@ -162,12 +165,8 @@ pub(crate) async fn update(
             tick_age_ms: update.tick_age_ms,
         },
     };
-    let publish = async { dispatcher.publisher.publish(&envelope).await.map_err(Error::Publish) };
-    // What the gate goes by is kept also while the broker of messages is away.
-    let (published, kept) = tokio::join!(publish, keep(&dispatcher, &envelope.body));
-    let AccountRow { mode, magic_base, .. } = kept?;
-    published?;
-    metrics::gauge!("pipeline_terminal_last_update_timestamp_seconds", "account" => envelope.body.account.to_string())
-        .set(seconds(received_at));
+    // First, so that it is kept also while the broker of messages is away, and no other account's figures go further.
+    let AccountRow { mode, magic_base, .. } = keep(&dispatcher, &envelope.body).await?;
+    dispatcher.publisher.publish(&envelope).await.map_err(Error::Publish)?;
     Ok(axum::Json(Updated { status: "ok", message: "account figures accepted", mode, magic_base }))
 }

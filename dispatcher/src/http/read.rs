@@ -13,8 +13,10 @@ use time::OffsetDateTime;
 use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
 
+use super::anomaly::Anomaly;
 use crate::Dispatcher;
 use crate::error::Error;
+use crate::store::anomaly::{self, Wanted};
 use crate::store::{self, EventRow, SignalRow, TradeRow, account};
 
 /// The most rows of one answer.
@@ -36,12 +38,11 @@ pub(crate) struct Listing {
     limit: Option<i64>,
 }
 
-impl Listing {
-    fn limit(&self) -> Result<i64, Error> {
-        match self.limit.unwrap_or(100) {
-            limit @ 1..=LIMIT_MAX => Ok(limit),
-            _ => Err(FieldError::new("limit", format!("is from 1 to {LIMIT_MAX}")).into()),
-        }
+/// How many rows.
+pub(super) fn limit(asked: Option<i64>) -> Result<i64, Error> {
+    match asked.unwrap_or(100) {
+        limit @ 1..=LIMIT_MAX => Ok(limit),
+        _ => Err(FieldError::new("limit", format!("is from 1 to {LIMIT_MAX}")).into()),
     }
 }
 
@@ -147,7 +148,7 @@ pub(crate) async fn signals(
     Query(listing): Query<Listing>,
 ) -> Result<axum::Json<Vec<Signal>>, Error> {
     caller.allow(Scope::Read)?;
-    let limit = listing.limit()?;
+    let limit = limit(listing.limit)?;
     let rows = {
         let mut db = dispatcher.pool.acquire().await?;
         let Listing { account, state, symbol, before, .. } = &listing;
@@ -197,6 +198,8 @@ pub(crate) struct Story {
     #[serde(flatten)]
     signal: Signal,
     events: Vec<Event>,
+    /// Reports that contradict what was known of it, newest first.
+    anomalies: Vec<Anomaly>,
     stages: Stages,
 }
 
@@ -225,7 +228,11 @@ pub(crate) async fn signal(
 ) -> Result<axum::Json<Story>, Error> {
     caller.allow(Scope::Read)?;
     let row = find(&dispatcher, &id).await?;
-    let events = store::events(&mut *dispatcher.pool.acquire().await?, row.signal_id).await?;
+    let (events, anomalies) = {
+        let mut db = dispatcher.pool.acquire().await?;
+        let wanted = Wanted { signal_id: Some(row.signal_id), ..Wanted::default() };
+        (store::events(&mut db, row.signal_id).await?, anomaly::list(&mut db, &wanted, LIMIT_MAX).await?)
+    };
     let since = |from: Option<OffsetDateTime>, to: Option<OffsetDateTime>| {
         Some(i64::try_from((to? - from?).whole_milliseconds()).unwrap_or(i64::MAX))
     };
@@ -245,7 +252,8 @@ pub(crate) async fn signal(
         details: row.details,
     };
     let events = events.into_iter().map(event).collect();
-    Ok(axum::Json(Story { signal: Signal::new(row, halted), events, stages }))
+    let anomalies = anomalies.into_iter().map(Anomaly::from).collect();
+    Ok(axum::Json(Story { signal: Signal::new(row, halted), events, anomalies, stages }))
 }
 
 /// A trade at the broker.
@@ -283,7 +291,7 @@ pub(crate) async fn trades(
     Query(listing): Query<Listing>,
 ) -> Result<axum::Json<Vec<Trade>>, Error> {
     caller.allow(Scope::Read)?;
-    let limit = listing.limit()?;
+    let limit = limit(listing.limit)?;
     let mut db = dispatcher.pool.acquire().await?;
     let Listing { account, status, before, .. } = &listing;
     let rows = store::trades(&mut db, account.as_deref(), status.as_deref(), *before, limit).await?;

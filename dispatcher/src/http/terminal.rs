@@ -16,10 +16,11 @@ use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
 
 use super::operate::unknown_account;
-use super::{name_fault, seconds, terminal_account};
+use super::{name_fault, terminal_account};
 use crate::Dispatcher;
 use crate::confirmation::Confirmation;
 use crate::error::Error;
+use crate::gauges;
 use crate::life::gate::Rules;
 use crate::life::{LEASE, PROTOCOL};
 use crate::store::claim::{self, Claimant, HandedOut};
@@ -61,13 +62,20 @@ pub(crate) struct Asking {
 
 /// Refuses a terminal that is logged in to another account than the signals are for; the first that says its account
 /// decides.
-async fn admit(db: &mut PgConnection, account: &str, rules: &Rules, login: Option<i64>) -> Result<(), Error> {
+pub(super) async fn admit(
+    db: &mut PgConnection,
+    account: &str,
+    rules: &Rules,
+    login: Option<i64>,
+    now: OffsetDateTime,
+) -> Result<(), Error> {
     let Some(named) = login else { return Ok(()) };
     match rules.login {
         _ if named <= 0 => Err(FieldError::new("login", "is above zero").into()),
         None => Ok(account::bind(db, account, named).await?),
         Some(bound) if bound == named => Ok(()),
         Some(bound) => {
+            gauges::other_login(account, now);
             let detail = format!(
                 "account {account} trades on login {bound}, and this terminal is logged in to {named}: log it in to {bound}, \
                  give it the key of another account, or change login in /api/accounts/{account}/risk"
@@ -178,18 +186,16 @@ pub(crate) async fn pending(
     let wait = Duration::from_millis(poll.wait_ms.unwrap_or(0)).min(WAIT_MAX);
     let name = poll.terminal.as_deref().unwrap_or("");
     if dispatcher.polls.due(account, name, protocol) {
-        let mut db = dispatcher.pool.acquire().await?;
+        let (mut db, now) = (dispatcher.pool.acquire().await?, dispatcher.clock.now());
         // A key's account is made with the key; where it is not there yet, neither is a signal.
         if let Some(row) = account::find(&mut db, account).await? {
-            if let Err(error) = admit(&mut db, account, &row.account()?.rules, poll.login).await {
+            if let Err(error) = admit(&mut db, account, &row.account()?.rules, poll.login, now).await {
                 dispatcher.polls.forget(account, name, protocol);
                 return Err(error);
             }
-            account::touch_terminal(&mut db, account, name, protocol, dispatcher.clock.now()).await?;
+            account::touch_terminal(&mut db, account, name, protocol, now).await?;
         }
     }
-    metrics::gauge!("pipeline_terminal_last_poll_timestamp_seconds", "account" => account.to_owned())
-        .set(seconds(dispatcher.clock.now()));
     let claimant = Claimant {
         account,
         terminal: poll.terminal.as_deref(),
@@ -291,9 +297,9 @@ pub(crate) async fn unresolved(
     let mut db = dispatcher.pool.acquire().await?;
     let row = account::find(&mut db, account).await?.ok_or_else(|| unknown_account(account))?;
     let rules = row.account()?.rules;
-    admit(&mut db, account, &rules, asking.login).await?;
-    let mode = rules.mode.as_str();
     let now = dispatcher.clock.now();
+    admit(&mut db, account, &rules, asking.login, now).await?;
+    let mode = rules.mode.as_str();
     let look_up = |signal: SignalRow| LookUp {
         magic: claim::magic(row.magic_base, signal.id),
         signal_id: signal.signal_id,

@@ -187,6 +187,7 @@ fn known(state: SignalState) -> Known<'static> {
         claimed_by: Some("T"),
         expires_at: None,
         tickets: &[7],
+        doubt: None,
     }
 }
 
@@ -204,6 +205,43 @@ fn a_report_with_a_ticket_wins_over_whatever_was_believed() {
     assert_eq!(odd(Failed), Some("executed_after_failed"));
     let second = confirm(&known(Executed), &report(Status::Executed, None, Some(8)), NOW);
     assert_eq!(second, (Effect::Nothing("executed already"), Some("second_ticket")));
+}
+
+#[test]
+fn what_an_openings_ticket_contradicts_beside_its_signal_comes_first() {
+    let odd = |known: &Known<'_>, status| confirm(known, &report(status, None, Some(7)), NOW).1;
+    for (doubt, kind) in [(Doubt::BeforeAClosing, "orphan"), (Doubt::OfAnotherSignal, "ticket_of_another_signal")] {
+        for state in [Unknown, SignalState::Failed] {
+            let opening = Known { doubt: Some(doubt), ..known(state) };
+            assert_eq!(odd(&opening, Status::Executed), Some(kind));
+            assert_eq!(odd(&opening, Status::Placed), Some(kind));
+            assert_ne!(odd(&opening, Status::Closed), Some(kind), "one that has ended is nobody's orphan");
+            assert_ne!(odd(&Known { action: Close, ..opening }, Status::Executed), Some(kind));
+        }
+    }
+}
+
+#[test]
+fn a_ticket_of_an_attempt_that_was_believed_not_sent_is_odd() {
+    let odd = |state, attempt| confirm(&known(state), &report(Status::Executed, attempt, Some(7)), NOW).1;
+    for state in [Processing, Unknown] {
+        assert_eq!(odd(state, Some(1)), Some("executed_by_older_attempt"));
+        assert_eq!(odd(state, Some(2)), None);
+        assert_eq!(odd(state, None), None);
+    }
+}
+
+#[test]
+fn no_order_where_one_is_believed_in_is_odd_unless_a_ticket_proved_it() {
+    let believed = Known { tickets: &[], ..known(SignalState::Executed) };
+    let odd = |known: &Known<'_>, status| confirm(known, &report(status, Some(2), None), NOW).1;
+    for status in [Status::Failed, Status::NotSent, Status::NotFound] {
+        assert_eq!(odd(&believed, status), Some("denied_after_executed"));
+        assert_eq!(odd(&known(SignalState::Executed), status), None);
+        assert_eq!(odd(&Known { state: SignalState::Failed, ..believed.clone() }, status), None);
+        assert_eq!(odd(&Known { action: Close, ..believed.clone() }, status), None);
+    }
+    assert_eq!(odd(&believed, Status::Executed), None);
 }
 
 #[test]

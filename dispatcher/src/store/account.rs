@@ -310,3 +310,30 @@ pub(crate) async fn store_report(db: &mut PgConnection, update: &AccountUpdated)
     .await
     .map(drop)
 }
+
+/// How an account and its terminals stand, for the gauges.
+pub(crate) struct Standing {
+    pub(crate) account: String,
+    pub(crate) mode: String,
+    /// Whether a loss has stopped openings for the rest of the day.
+    pub(crate) latched: bool,
+    pub(crate) polled_at: Option<OffsetDateTime>,
+    pub(crate) reported_at: Option<OffsetDateTime>,
+    pub(crate) connected: Option<bool>,
+    pub(crate) trade_allowed: Option<bool>,
+}
+
+/// All accounts.
+pub(crate) async fn standings(db: &mut PgConnection, today: Date) -> Result<Vec<Standing>, sqlx::Error> {
+    sqlx::query_as!(
+        Standing,
+        r#"select a.account as "account!", a.mode as "mode!", (a.day = $1 and a.day_loss is not null) is true as "latched!",
+                  (select max(last_poll_at) from terminals t where t.account = a.account) as polled_at,
+                  r.received_at as "reported_at?", r.connected as "connected?",
+                  r.trade_allowed as "trade_allowed?"
+           from accounts a left join account_reports r using (account)"#,
+        today
+    )
+    .fetch_all(db)
+    .await
+}

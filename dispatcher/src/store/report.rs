@@ -8,9 +8,10 @@ use sqlx::PgConnection;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
+use super::judge::{Judged, judge};
 use super::{SignalRow, claim, corrupt, operate};
 use crate::confirmation::{Confirmation, Part};
-use crate::life::{self, Effect, Known, Report, Status};
+use crate::life::{Effect, Status};
 
 /// MT5's return codes of what was done: placed, done, done in part, nothing to change.
 const DONE: [i32; 4] = [10_008, 10_009, 10_010, 10_025];
@@ -45,10 +46,14 @@ pub(crate) async fn apply(
     if signal.is_none() && !(traded && ticket.is_some()) {
         return Ok(None);
     }
-    let (effect, anomaly) = match &signal {
+    let Judged { effect, anomaly, known } = match &signal {
         Some(signal) => judge(db, signal, confirmation, status, ticket, now).await?,
-        None if confirmation.names_a_signal() => (Effect::Nothing("of an unknown signal"), Some("unknown_signal")),
-        None => (Effect::Nothing("of an order that is not ours"), None),
+        None if confirmation.names_a_signal() => Judged {
+            effect: Effect::Nothing("of an unknown signal"),
+            anomaly: Some("unknown_signal"),
+            known: format!("account {account} has no such signal"),
+        },
+        None => Judged { effect: Effect::Nothing("of an order that is not ours"), anomaly: None, known: String::new() },
     };
     let words = match &effect {
         Effect::End(state, _) => state.as_str().to_owned(),
@@ -60,7 +65,8 @@ pub(crate) async fn apply(
     if let Some(signal) = &signal {
         outcome.signal = Some((signal.signal_id, signal.state.parse().map_err(corrupt)?));
     }
-    if !record(db, account, confirmation, status, signal_id, &outcome, now).await? {
+    let known = anomaly.is_some().then_some(known);
+    if !record(db, account, confirmation, status, signal_id, &outcome, known, now).await? {
         "repeated".clone_into(&mut outcome.effect);
         outcome.anomaly = None;
         return Ok(Some(outcome));
@@ -111,43 +117,6 @@ async fn find(
     .await
 }
 
-async fn judge(
-    db: &mut PgConnection,
-    signal: &SignalRow,
-    confirmation: &Confirmation,
-    status: Status,
-    ticket: Option<i64>,
-    now: OffsetDateTime,
-) -> Result<(Effect, Option<&'static str>), sqlx::Error> {
-    let tickets = sqlx::query!("select ticket, order_ticket from trades where signal_id = $1", signal.signal_id)
-        .fetch_all(db)
-        .await?;
-    let mut tickets: Vec<i64> =
-        tickets.into_iter().flat_map(|trade| [Some(trade.ticket), trade.order_ticket]).flatten().collect();
-    // A pending order's position may have another number than the order: the order's number proves that it is the same.
-    if confirmation.order.is_some_and(|order| tickets.contains(&order)) {
-        tickets.extend(ticket);
-    }
-    let known = Known {
-        state: signal.state.parse().map_err(corrupt)?,
-        action: signal.action.parse().map_err(corrupt)?,
-        attempt: signal.attempt,
-        claim_protocol: signal.claim_protocol,
-        claimed_by: signal.claimed_by.as_deref(),
-        expires_at: signal.expires_at,
-        tickets: &tickets,
-    };
-    let report = Report {
-        status,
-        attempt: confirmation.attempt,
-        ticket,
-        terminal: confirmation.terminal.as_deref(),
-        message: confirmation.message.as_deref(),
-        retcode: confirmation.retcode,
-    };
-    Ok(life::confirm(&known, &report, now))
-}
-
 /// Keeps the report; false for a repetition.
 async fn record(
     db: &mut PgConnection,
@@ -156,13 +125,14 @@ async fn record(
     status: Status,
     signal_id: Option<Uuid>,
     outcome: &Outcome,
+    known: Option<String>,
     now: OffsetDateTime,
 ) -> Result<bool, sqlx::Error> {
     let body = serde_json::to_string(confirmation).map_err(|error| sqlx::Error::Encode(Box::new(error)))?;
     let done = sqlx::query!(
         "insert into trade_reports
-             (account, received_at, terminal, signal_id, attempt, status, fingerprint, body, effect, anomaly)
-         values ($1, $2, $3, $4, $5, $6, $7, $8::text::json, $9, $10) on conflict (account, fingerprint) do nothing",
+             (account, received_at, terminal, signal_id, attempt, status, fingerprint, body, effect, anomaly, known)
+         values ($1, $2, $3, $4, $5, $6, $7, $8::text::json, $9, $10, $11) on conflict (account, fingerprint) do nothing",
         account,
         now,
         confirmation.terminal,
@@ -172,7 +142,8 @@ async fn record(
         &confirmation.fingerprint()[..],
         body,
         outcome.effect,
-        outcome.anomaly
+        outcome.anomaly,
+        known
     )
     .execute(db)
     .await?;

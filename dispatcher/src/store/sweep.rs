@@ -159,11 +159,26 @@ pub(crate) async fn make_partitions(db: &mut PgConnection) -> Result<(), sqlx::E
         .map(drop)
 }
 
-/// Signals in each state that is not an end, for the gauge.
-pub(crate) async fn open_counts(db: &mut PgConnection) -> Result<Vec<(String, i64)>, sqlx::Error> {
-    let rows = sqlx::query!(
-        r#"select state, count(*) as "count!" from signals
-           where state in ('pending', 'processing', 'unknown') group by state"#
-    );
-    Ok(rows.fetch_all(db).await?.into_iter().map(|row| (row.state, row.count)).collect())
+/// The signals in one of the states that are no end.
+pub(crate) struct OpenSignals {
+    pub(crate) state: String,
+    pub(crate) count: i64,
+    /// When the oldest was stored or, where a terminal took it, was claimed; one that is held by its halted account is none.
+    pub(crate) since: Option<OffsetDateTime>,
+}
+
+/// For the gauges: each of these states, also where no signal is in it.
+pub(crate) async fn open_signals(db: &mut PgConnection) -> Result<Vec<OpenSignals>, sqlx::Error> {
+    sqlx::query_as!(
+        OpenSignals,
+        r#"select state as "state!", count(s.id) as "count!",
+                  min(case when state = 'pending' then s.stored_at else s.claimed_at end)
+                      filter (where state <> 'pending' or a.mode <> 'halted') as since
+           from unnest(array['pending', 'processing', 'unknown']) as states (state)
+           left join signals s using (state) left join accounts a using (account)
+           where s.state is null or s.state in ('pending', 'processing', 'unknown')
+           group by state"#
+    )
+    .fetch_all(db)
+    .await
 }

@@ -49,6 +49,8 @@ pub(super) struct AccountStats {
     name: String,
     /// Null before the first report.
     account: Option<AccountFigures>,
+    /// The account at the broker whose first report is waited for; null: none is.
+    next_login: Option<i64>,
     total_investment: Decimal,
     /// The members' money now.
     pool_equity: Decimal,
@@ -88,6 +90,7 @@ pub(super) async fn stats(
     let whole = |cents: i128| i64::try_from(cents).map_err(Error::internal);
     let (equity, net) = (whole(pool.equity)?, whole(sums.deposited - sums.withdrawn)?);
     let units = Decimal::try_from_i128_with_scale(pool.units, 0).map_err(Error::internal)?;
+    let next_login = last.next_login;
     let account = last.figures.map(|figures| AccountFigures {
         balance: money(figures.balance),
         equity: money(figures.equity),
@@ -103,6 +106,7 @@ pub(super) async fn stats(
     Ok(axum::Json(AccountStats {
         name,
         account,
+        next_login,
         total_investment: money(whole(sums.investment)?),
         pool_equity: money(equity),
         profit_loss: money(equity - net),

@@ -201,7 +201,7 @@ pub(crate) async fn holdings(db: &mut PgConnection) -> Checked {
 }
 
 /// Every level of profit as a report gave it, rounded half-even to the cent; and a base only where it may be: without
-/// members, at the first report with deposits, or where the definition changed.
+/// members, at the first report with deposits, or where the definition or the login changed.
 pub(crate) async fn reports(db: &mut PgConnection) -> Checked {
     sqlx::query_as!(
         Difference,
@@ -209,15 +209,18 @@ pub(crate) async fn reports(db: &mut PgConnection) -> Checked {
              select account, version, message_id, net_deposits is not null as full_word,
                     case when net_deposits is null then half_even(profit)
                          else half_even(equity) - half_even(coalesce(credit, 0)) - half_even(net_deposits) end as level,
-                    lag(version) over w as version_before, lag(net_deposits is not null) over w as full_word_before
-             from account_state where version is not null
+                    lag(version) over w as version_before, lag(net_deposits is not null) over w as full_word_before,
+                    login <> lag(known_login) over w as other_login
+             from (select *, first_value(login) over (partition by account, logins order by place) as known_login
+                   from (select *, count(login) over (partition by account order by place) as logins
+                         from account_state where version is not null) as counted) as told
              window w as (partition by account order by place)
            ), steps as (
              select account, version, kind, profit, coalesce(lag(units) over w, 0) as units_before
              from pool_history window w as (partition by account order by version)
            ), moved as (
              select h.account, h.version, h.kind, h.units_before, a.message_id, a.full_word, a.full_word_before,
-                    case when h.units_before = 0 or a.full_word <> a.full_word_before
+                    case when h.units_before = 0 or a.full_word <> a.full_word_before or a.other_login
                            or (a.full_word_before is null and a.full_word) then 'base' else 'update' end as kind_expected
              from steps h
              join pools p using (account)
@@ -249,6 +252,34 @@ pub(crate) async fn reports(db: &mut PgConnection) -> Checked {
              where p.definition is distinct from a.definition
              limit 1) as definitions
            limit 1"#
+    )
+    .fetch_optional(db)
+    .await
+}
+
+/// Every change of the login that was taken over is one that an operator had asked for.
+pub(crate) async fn logins(db: &mut PgConnection) -> Checked {
+    sqlx::query_as!(
+        Difference,
+        r#"with named as (
+             select account, place, message_id, login, lag(login) over w as login_before
+             from account_state where version is not null and login is not null
+             window w as (partition by account order by place)
+           ), changes as (
+             select *, row_number() over (partition by account, login order by place) as nth
+             from named where login <> login_before
+           ), asked as materialized (
+             select entry -> 'details' ->> 'account' as account, (entry -> 'details' ->> 'login')::bigint as login,
+                    count(*) as times
+             from (select entry::jsonb as entry from audit_log where service = 'distributor') as entries
+             where entry ->> 'event' = 'pool.login' group by 1, 2
+           )
+           select format('report %s of account %s', message_id, account) as "place!",
+                  format('login %s, or an operator''s word in the audit log', login_before) as "expected!",
+                  format('login %s', login) as "found!"
+           from changes left join asked using (account, login)
+           where nth > coalesce(times, 0)
+           order by account, place limit 1"#
     )
     .fetch_optional(db)
     .await

@@ -93,6 +93,12 @@ impl PoolState {
         Ok(())
     }
 
+    /// Cents in the account that are nobody's here: net deposits less the members' own; none where they are not reported.
+    pub(crate) fn unreconciled(&self) -> Option<i64> {
+        let deposits = self.last.figures.and_then(|figures| figures.net_deposits)?;
+        i64::try_from(i128::from(deposits) - (self.sums.deposited - self.sums.withdrawn)).ok()
+    }
+
     /// Marks what is known of the account as changed.
     pub(crate) fn touch(&mut self) {
         self.changed = true;
@@ -108,6 +114,7 @@ struct PoolRow {
     definition: Option<String>,
     net_deposits: Option<i64>,
     login: Option<i64>,
+    next_login: Option<i64>,
     session: Option<String>,
     seq: Option<i64>,
     state_at: Option<OffsetDateTime>,
@@ -148,6 +155,7 @@ impl PoolRow {
                 figures,
                 definition,
                 login: self.login,
+                next_login: self.next_login,
                 currency: self.currency,
                 session: self.session,
                 seq: self.seq,
@@ -171,8 +179,8 @@ impl PoolRow {
 pub(crate) async fn read(db: &mut PgConnection, account: &str) -> Result<Option<PoolState>, sqlx::Error> {
     let row = sqlx::query_as!(
         PoolRow,
-        "select account, currency, equity, units, profit, definition, net_deposits, login, session, seq, state_at,
-                balance, margin, free_margin, floating, terminal_equity, credit, version, changed_at, members,
+        "select account, currency, equity, units, profit, definition, net_deposits, login, next_login, session, seq,
+                state_at, balance, margin, free_margin, floating, terminal_equity, credit, version, changed_at, members,
                 deposited, withdrawn, investment
          from pools where account = $1",
         account
@@ -203,8 +211,8 @@ impl Pools {
     async fn lock_existing(db: &mut PgConnection, accounts: &[String]) -> Result<Self, sqlx::Error> {
         let rows = sqlx::query_as!(
             PoolRow,
-            "select account, currency, equity, units, profit, definition, net_deposits, login, session, seq, state_at,
-                    balance, margin, free_margin, floating, terminal_equity, credit, version, changed_at, members,
+            "select account, currency, equity, units, profit, definition, net_deposits, login, next_login, session, seq,
+                    state_at, balance, margin, free_margin, floating, terminal_equity, credit, version, changed_at, members,
                     deposited, withdrawn, investment
              from pools where account = any($1) order by account for update",
             accounts
@@ -315,13 +323,13 @@ async fn write_rows(db: &mut PgConnection, changed: &[PoolState]) -> Result<(), 
              state_at = r.state_at, balance = r.balance, margin = r.margin, free_margin = r.free_margin,
              floating = r.floating, terminal_equity = r.terminal_equity, credit = r.credit, version = r.version,
              changed_at = r.changed_at, members = r.members, deposited = r.deposited, withdrawn = r.withdrawn,
-             investment = r.investment
+             investment = r.investment, next_login = r.next_login
          from unnest($1::text[], $2::bigint[], $3::numeric[], $4::bigint[], $5::text[], $6::bigint[], $7::bigint[],
              $8::text[], $9::text[], $10::bigint[], $11::timestamptz[], $12::bigint[], $13::bigint[], $14::bigint[],
              $15::bigint[], $16::bigint[], $17::bigint[], $18::bigint[], $19::bigint[], $20::bigint[], $21::bigint[],
-             $22::bigint[], $23::timestamptz[]) as r (account, equity, units, profit, definition, net_deposits, login,
+             $22::bigint[], $23::timestamptz[], $24::bigint[]) as r (account, equity, units, profit, definition, net_deposits, login,
              currency, session, seq, state_at, balance, margin, free_margin, floating, terminal_equity, credit, version,
-             members, deposited, withdrawn, investment, changed_at)
+             members, deposited, withdrawn, investment, changed_at, next_login)
          where p.account = r.account",
         &changed.iter().map(|state| state.account.clone()).collect::<Vec<_>>(),
         &whole(|state| state.pool.equity)?,
@@ -345,7 +353,8 @@ async fn write_rows(db: &mut PgConnection, changed: &[PoolState]) -> Result<(), 
         &whole(|state| state.sums.deposited)?,
         &whole(|state| state.sums.withdrawn)?,
         &whole(|state| state.sums.investment)?,
-        &changed.iter().map(|state| state.changed_at).collect::<Vec<_>>()
+        &changed.iter().map(|state| state.changed_at).collect::<Vec<_>>(),
+        &changed.iter().map(|state| state.last.next_login).collect::<Vec<_>>() as &[Option<i64>]
     )
     .execute(db)
     .await

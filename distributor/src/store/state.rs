@@ -35,7 +35,9 @@ pub(crate) fn apply<'a>(
         return ignored(reason);
     }
     let before = state.pool.profit;
-    let Ok(change) = state.pool.apply(figures.level()) else { return ignored("out_of_bounds") };
+    let level = figures.level();
+    let changed = if state.last.changes_login(update) { state.pool.rebase(level) } else { state.pool.apply(level) };
+    let Ok(change) = changed else { return ignored("out_of_bounds") };
     state.last.take_over(update, figures);
     state.touch();
     let done = match change {

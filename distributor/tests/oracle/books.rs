@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use common::message::AccountUpdated;
 use distributor::pool::{Ask, Change, Pool, PoolError, Withdrawal, remaining_investment};
-use distributor::report::{Figures, Last, reason_to_ignore};
+use distributor::report::{Figures, Last, LoginError, reason_to_ignore};
 
 /// A member's part of the pool.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -75,13 +75,20 @@ impl Books {
         Ok(deficit)
     }
 
+    /// An operator wants this login's next report taken over as the base.
+    pub(crate) fn expect_login(&mut self, login: i64) -> Result<(), LoginError> {
+        self.last.expect_login(login, self.members.pool.units > 0)
+    }
+
     /// Whether the report counts.
     pub(crate) fn report(&mut self, update: &AccountUpdated) -> bool {
         let Ok(figures) = Figures::of(update) else { return false };
         if reason_to_ignore(&self.last, update, &figures, update.received_at).is_some() {
             return false;
         }
-        let Ok(change) = self.members.pool.apply(figures.level()) else { return false };
+        let (pool, level) = (&mut self.members.pool, figures.level());
+        let changed = if self.last.changes_login(update) { pool.rebase(level) } else { pool.apply(level) };
+        let Ok(change) = changed else { return false };
         self.last.take_over(update, figures);
         self.reports.push(update.clone());
         if let Change::Moved(amount) = change {
@@ -119,6 +126,7 @@ impl Books {
                 figures,
                 definition,
                 login: self.reports.iter().rev().find_map(|update| update.login),
+                next_login: self.last.next_login,
                 currency: self.reports.iter().rev().find_map(|update| update.currency.clone()),
                 session,
                 seq: of_session.into_iter().filter_map(|update| update.seq).max(),
@@ -132,10 +140,11 @@ impl Books {
 
     /// Everything that decides what happens next, field by field.
     pub(crate) fn fields(&self) -> impl PartialEq + std::fmt::Debug + use<> {
-        let Last { state_at, figures, definition, login, currency, session, seq, ended_sessions, newly_ended } =
-            self.last.clone();
+        let last = self.last.clone();
+        let Last { state_at, figures, definition, login, next_login, currency, session, seq, .. } = last;
+        let (ended_sessions, newly_ended) = (last.ended_sessions, last.newly_ended);
         let ended: BTreeSet<String> = ended_sessions.union(&newly_ended).cloned().collect();
-        let last = (state_at, figures, definition, login, currency, session, seq, ended);
+        let last = (state_at, figures, definition, login, next_login, currency, session, seq, ended);
         (self.members.clone(), last)
     }
 }

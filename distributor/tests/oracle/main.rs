@@ -55,6 +55,10 @@ fn run(kind: Kind, steps: &[Step]) -> TestCaseResult {
             }
             Step::Arrive(index) => take(&mut books, &mut oracle, terminal.sent(*index))?,
             Step::Terminal(kind) => terminal.replace(*kind),
+            Step::LogIn(login) => terminal.log_in(*login),
+            Step::ExpectLogin(login) => {
+                prop_assert_eq!(books.expect_login(*login).is_ok(), oracle.expect_login(*login));
+            }
             Step::Restart => {
                 let rebuilt = books.rebuilt();
                 prop_assert_eq!(rebuilt.fields(), books.fields());

@@ -85,6 +85,8 @@ pub(crate) struct Oracle {
     paid: i128,
     /// By changes of the account's profit.
     gained: i128,
+    /// The login whose next report an operator waits for.
+    expected_login: Option<i64>,
     /// Deficits of pools that were closed: nobody's loss any more.
     written_off: i128,
     /// Those who hold units, by user.
@@ -165,6 +167,26 @@ impl Oracle {
         Some(deficit)
     }
 
+    fn present_login(&self) -> Option<i64> {
+        self.counted.iter().rev().find_map(|report| report.login)
+    }
+
+    /// Whether an operator may have another login taken over, or takes that back.
+    pub(crate) fn expect_login(&mut self, login: i64) -> bool {
+        let Some(present) = self.present_login() else { return false };
+        if login == present {
+            return self.expected_login.take().is_some();
+        }
+        let is_flat = |report: &AccountUpdated| {
+            cents(report.equity) == cents(report.balance) + cents(report.credit.unwrap_or_default())
+        };
+        let allowed = self.parts.is_empty() || self.counted.last().is_some_and(is_flat);
+        if allowed {
+            self.expected_login = Some(login);
+        }
+        allowed
+    }
+
     /// Whether a report counts.
     pub(crate) fn report(&mut self, report: &AccountUpdated) -> bool {
         if !self.is_news(report) || !self.is_sound(report) {
@@ -173,7 +195,7 @@ impl Oracle {
         let before = self.counted.last();
         let told_alike = before.is_none_or(|before| tells_deposits(before) == tells_deposits(report));
         let has_base = before.is_some() || !tells_deposits(report);
-        let gain = if self.parts.is_empty() || !told_alike || !has_base {
+        let gain = if self.parts.is_empty() || !told_alike || !has_base || self.expected_login.is_some() {
             0
         } else {
             profit(report) - before.map_or(0, profit)
@@ -182,6 +204,7 @@ impl Oracle {
             return false;
         }
         self.gained += gain;
+        self.expected_login = None;
         self.counted.push(report.clone());
         true
     }
@@ -205,8 +228,10 @@ impl Oracle {
         let known = |unlike: &dyn Fn(&AccountUpdated) -> bool| self.counted.iter().any(unlike);
         let logged_out = is_empty(report) && known(&|other| !is_empty(other));
         let not_loaded = !tells_deposits(report) && known(&tells_deposits);
-        let other_login =
-            report.login.is_some() && known(&|other| other.login.is_some() && other.login != report.login);
+        let other_login = match self.expected_login {
+            Some(expected) => report.login != Some(expected),
+            None => report.login.is_some() && self.present_login().is_some_and(|login| report.login != Some(login)),
+        };
         let other_currency =
             report.currency.is_some() && known(&|other| other.currency.is_some() && other.currency != report.currency);
         let figures = [report.balance, report.equity, report.margin, report.free_margin, report.profit];

@@ -28,6 +28,10 @@ pub(crate) enum Step {
     Arrive(u8),
     /// From now on a terminal of this kind reports.
     Terminal(Kind),
+    /// From now on the terminal reports another account at the broker.
+    LogIn(i64),
+    /// An operator wants this one's next report taken over.
+    ExpectLogin(i64),
     /// The service starts anew.
     Restart,
 }
@@ -61,6 +65,8 @@ pub(crate) struct Report {
     beyond: i64,
     credit: Option<i64>,
     deposits: i64,
+    /// No position is open.
+    flat: bool,
     flaw: Flaw,
     order: Order,
     /// Seconds that it is older than the latest.
@@ -113,6 +119,8 @@ fn step() -> impl Strategy<Value = Step> {
         16 => report().prop_map(Step::Report),
         3 => any::<u8>().prop_map(Step::Arrive),
         1 => kind().prop_map(Step::Terminal),
+        2 => (1..4_i64).prop_map(Step::LogIn),
+        3 => (1..4_i64).prop_map(Step::ExpectLogin),
         1 => Just(Step::Restart),
     ]
 }
@@ -162,13 +170,14 @@ fn report() -> impl Strategy<Value = Report> {
     ];
     let mostly_zero = |least: i64, most: i64| prop_oneof![6 => Just(0), 1 => least..most];
     let credit = prop_oneof![2 => Just(None), 1 => (0..500_i64).prop_map(Some)];
-    let figures = (aim, mostly_zero(-9, 10), credit, -2_000..2_000_i64);
+    let figures = (aim, mostly_zero(-9, 10), credit, -2_000..2_000_i64, any::<bool>());
     let travel = (flaw, order, mostly_zero(0, 4), prop::bool::weighted(0.06));
-    (figures, travel).prop_map(|((aim, beyond, credit, deposits), (flaw, order, late, held_back))| Report {
+    (figures, travel).prop_map(|((aim, beyond, credit, deposits, flat), (flaw, order, late, held_back))| Report {
         aim,
         beyond,
         credit,
         deposits,
+        flat,
         flaw,
         order,
         late,
@@ -179,6 +188,7 @@ fn report() -> impl Strategy<Value = Report> {
 /// The terminal, and all that it ever sent.
 pub(crate) struct Terminal {
     kind: Kind,
+    login: i64,
     /// Seconds.
     now: i64,
     run: u32,
@@ -188,11 +198,15 @@ pub(crate) struct Terminal {
 
 impl Terminal {
     pub(crate) fn new(kind: Kind) -> Self {
-        Self { kind, now: 0, run: 4, seq: 0, sent: Vec::new() }
+        Self { kind, login: 1, now: 0, run: 4, seq: 0, sent: Vec::new() }
     }
 
     pub(crate) fn replace(&mut self, kind: Kind) {
         self.kind = kind;
+    }
+
+    pub(crate) fn log_in(&mut self, login: i64) {
+        self.login = login;
     }
 
     /// A message sent before, if there is one.
@@ -228,12 +242,12 @@ impl Terminal {
             account: AccountName::main(),
             received_at: OffsetDateTime::UNIX_EPOCH + Duration::seconds(self.now - report.late),
             terminal: None,
-            balance: figure(equity / 2),
+            balance: figure(if report.flat { equity - credit } else { equity / 2 }),
             equity: figure(equity),
             margin: figure(1),
             free_margin: figure(2),
             profit: figure(if whole { deposits } else { profit }),
-            login: known.then_some(if matches!(report.flaw, Flaw::OtherLogin) { 2 } else { 1 }),
+            login: known.then_some(if matches!(report.flaw, Flaw::OtherLogin) { 4 } else { self.login }),
             currency: known.then(|| if matches!(report.flaw, Flaw::OtherCurrency) { "EUR" } else { "USD" }.to_owned()),
             credit: report.credit.filter(|_| ours).map(|credit| figure(credit.into())),
             net_deposits: whole.then(|| figure(deposits)),

@@ -4,6 +4,7 @@
 mod support;
 
 mod life {
+    mod anomalies;
     mod expiry;
     mod first_clients;
     mod gate;

@@ -12,6 +12,7 @@ mod money {
     mod ignored;
     mod keys;
     mod kills;
+    mod login;
     mod members;
     mod pending;
     mod planted;

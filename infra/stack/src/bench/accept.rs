@@ -189,7 +189,8 @@ async fn together(mut tasks: FuturesUnordered<Task>) -> Result<Load, BenchError>
 
 /// Leaves this many messages in the queue, while nobody consumes it.
 pub(super) async fn fill(sandbox: &Sandbox, messages: usize) -> Result<(), BenchError> {
-    let (lifecycle, ready) = (common::service::Lifecycle::default(), common::service::Ready::default());
+    let (lifecycle, ready) =
+        (common::service::Lifecycle::default(), common::service::Ready::new("bench", "publishing"));
     let url = sandbox.settings.amqp_url.clone();
     let publisher = common::queue::Publisher::start(url, sandbox.signals(), ready.clone(), &lifecycle);
     while !ready.get() {

@@ -259,7 +259,9 @@ async fn openings_wait_for_the_accounts_state() {
     let short = whole.stored(json!({"symbol": "GBPUSD", "action": "BUY", "ttl_seconds": 30})).await;
     let close = whole.stored(json!({"symbol": "USDJPY", "action": "CLOSE"})).await;
     assert_eq!(ids(&whole.poll("T").await), [id(&close)]);
-    whole.figures(json!({"balance": 1_000, "equity": 1_000, "login": 2})).await;
+    let other = json!({"balance": 1_000, "equity": 1_000, "margin": 0, "free_margin": 0, "profit": 0, "login": 2});
+    let refusal = whole.refused(Method::POST, "/api/account/update", other).await;
+    assert_eq!(refusal, (StatusCode::CONFLICT, "another_login".to_owned()));
     whole.figures(json!({"balance": 1_000, "equity": 1_000, "login": 1, "connected": false})).await;
     whole.figures(json!({"balance": 1_000, "equity": 1_000, "login": 1, "age_ms": 61_000})).await;
     assert_eq!(whole.poll("T").await, Vec::<Value>::new());

@@ -114,7 +114,7 @@ async fn a_ticket_of_an_older_attempt_wins() {
     let second = whole.poll("T").await.remove(0);
     assert_eq!(second["attempt"], 2);
     let answer = whole.confirm(of(&first, &json!({"ticket": 77, "deal": 78, "volume": 0.1}))).await;
-    assert_eq!((&answer["state"], &answer["anomaly"]), (&json!("executed"), &json!(null)));
+    assert_eq!((&answer["state"], &answer["anomaly"]), (&json!("executed"), &json!("executed_by_older_attempt")));
     let answer = whole.confirm(of(&second, &json!({"status": "failed"}))).await;
     assert_eq!(answer["state"], "executed", "the end stands");
     let answer = whole.confirm(of(&second, &json!({"ticket": 79, "deal": 80, "volume": 0.1}))).await;
