@@ -18,6 +18,8 @@ mod confirmation;
 mod consumer;
 pub mod control;
 mod error;
+#[cfg(fuzzing)]
+pub mod fuzz;
 mod http;
 pub mod life;
 mod store;
