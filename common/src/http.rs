@@ -17,14 +17,19 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::timeout::TimeoutLayer;
-use utoipa::openapi::OpenApi;
+use utoipa::ToSchema as _;
+use utoipa::openapi::path::Operation;
 use utoipa::openapi::security::{ApiKey, ApiKeyValue, SecurityRequirement, SecurityScheme};
+use utoipa::openapi::{Content, OpenApi, PathItem, Ref, RefOr};
 use utoipa_axum::router::OpenApiRouter;
 use uuid::Uuid;
 
 use crate::auth::{AuthError, Identity, KeyRing, Scope};
 use crate::error::{FieldError, Problem};
 use crate::service::{Part, Ready};
+
+#[cfg(fuzzing)]
+pub mod fuzz;
 
 /// The largest body of a request.
 pub const BODY_BYTES_MAX: usize = 32 * 1024;
@@ -111,6 +116,10 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Json<T> {
 
 fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
     let end = bytes.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
+    // Fields without their names, which serde would take by their place.
+    if bytes.trim_ascii_start().starts_with(b"[") {
+        return Err(Problem::invalid(vec![FieldError::new("body", "is an object, not a list")]));
+    }
     let mut deserializer = serde_json::Deserializer::from_slice(&bytes[..end]);
     let malformed = |error: &serde_json::Error| {
         Problem::new(StatusCode::BAD_REQUEST, "malformed_json", format!("the body is not JSON: {error}"))
@@ -159,6 +168,7 @@ pub fn api(parts: Vec<Part>) -> Router {
     let (router, mut document) = routes.split_for_parts();
     document.info = utoipa::openapi::Info::new("MT5 community trading platform", env!("CARGO_PKG_VERSION"));
     secure(&mut document);
+    name_problems(&mut document);
     let document = Arc::new(document);
     let checks = Arc::new(checks);
     let ready = get(move || std::future::ready(readiness(&checks)));
@@ -187,6 +197,28 @@ fn secure(document: &mut OpenApi) {
     let key = SecurityScheme::ApiKey(ApiKey::Header(ApiKeyValue::new("X-API-Key")));
     document.components.get_or_insert_default().add_security_scheme(SCHEME, key);
     document.security = Some(vec![SecurityRequirement::new(SCHEME, Vec::<String>::new())]);
+}
+
+/// Says in the document that every problem answer is of the type that [`Problem`] gives it, whoever declared it.
+fn name_problems(document: &mut OpenApi) {
+    let problem = RefOr::T(Content::new(Some(Ref::from_schema_name(Problem::name()))));
+    let responses = document
+        .paths
+        .paths
+        .values_mut()
+        .flat_map(operations)
+        .flat_map(|operation| operation.responses.responses.values_mut());
+    for response in responses {
+        if let RefOr::T(response) = response
+            && response.content.get("application/json") == Some(&problem)
+        {
+            response.content = [(Problem::MEDIA_TYPE.to_owned(), problem.clone())].into();
+        }
+    }
+}
+
+fn operations(path: &mut PathItem) -> impl Iterator<Item = &mut Operation> {
+    [&mut path.get, &mut path.put, &mut path.post, &mut path.delete, &mut path.patch].into_iter().flatten()
 }
 
 fn readiness(checks: &[(&'static str, Vec<Ready>)]) -> Response {
@@ -258,5 +290,6 @@ mod tests {
         assert_eq!(value["a"], 1);
         assert!(parse::<serde_json::Value>(b"{\"a\":1} x").is_err());
         assert!(parse::<serde_json::Value>(b"").is_err());
+        assert!(parse::<(u8,)>(b" [1]").is_err(), "fields have names");
     }
 }

@@ -32,12 +32,13 @@ pub struct Envelope<B> {
     pub body: B,
 }
 
-/// Why a message could not be read; it will not get better by trying again.
+/// Why a message could not be read; it will not get better by trying again. Its text holds no zero character, which no
+/// column takes: a message whose reason can't be stored would come for ever.
 #[derive(Debug, thiserror::Error)]
 pub enum DecodeError {
     /// Not JSON, or a field is missing or out of bounds.
     #[error("not a readable message: {0}")]
-    Json(#[from] serde_json::Error),
+    Json(String),
     /// Another type or version.
     #[error("type {found:?} where {expected:?} was expected")]
     Type {
@@ -51,7 +52,8 @@ pub enum DecodeError {
 impl<B: Body> Envelope<B> {
     /// Reads a message of exactly this type.
     pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
-        let envelope: Self = serde_json::from_slice(bytes)?;
+        let unreadable = |error: serde_json::Error| DecodeError::Json(error.to_string().replace('\0', "\\0"));
+        let envelope: Self = serde_json::from_slice(bytes).map_err(unreadable)?;
         if envelope.kind == B::TYPE {
             Ok(envelope)
         } else {
@@ -145,6 +147,16 @@ impl Body for AccountUpdated {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_reason_of_what_cannot_be_read_can_be_stored() {
+        let text = r#"{"message_id":"00000000-0000-0000-0000-000000000001","type":"\u0000",
+            "occurred_at":"2026-01-01T00:00:00Z","request_id":"r","traceparent":null,"body":{"account":"main",
+            "signal_id":"00000000-0000-0000-0000-000000000001","principal":"p","order":{"action":"\u0000"}}}"#;
+        let reason = Envelope::<SignalAccepted>::decode(text.as_bytes()).unwrap_err().to_string();
+        assert!(reason.contains("unknown variant `\\0`"), "{reason:?}");
+        assert!(!reason.contains('\0'), "{reason:?}");
+    }
 
     #[test]
     fn another_type_is_not_read_as_ours() {

@@ -30,12 +30,16 @@ pub(crate) struct Confirmation {
     action: Option<String>,
     /// Lots filled; below the requested: a partial fill.
     #[serde(default, deserialize_with = "decimal::option")]
+    #[schema(value_type = Option<decimal::Written>)]
     pub(crate) volume: Option<Decimal>,
     #[serde(default, deserialize_with = "decimal::option")]
+    #[schema(value_type = Option<decimal::Written>)]
     pub(crate) price: Option<Decimal>,
     #[serde(default, deserialize_with = "decimal::option")]
+    #[schema(value_type = Option<decimal::Written>)]
     close_price: Option<Decimal>,
     #[serde(default, deserialize_with = "decimal::option")]
+    #[schema(value_type = Option<decimal::Written>)]
     pub(crate) profit: Option<Decimal>,
     /// MT5's return code.
     pub(crate) retcode: Option<i32>,
@@ -55,12 +59,16 @@ pub(crate) struct Part {
     pub(crate) deal: Option<i64>,
     pub(crate) symbol: Option<String>,
     #[serde(default, deserialize_with = "decimal::option")]
+    #[schema(value_type = Option<decimal::Written>)]
     pub(crate) volume: Option<Decimal>,
     #[serde(default, deserialize_with = "decimal::option")]
+    #[schema(value_type = Option<decimal::Written>)]
     pub(crate) price: Option<Decimal>,
     #[serde(default, deserialize_with = "decimal::option")]
+    #[schema(value_type = Option<decimal::Written>)]
     pub(crate) close_price: Option<Decimal>,
     #[serde(default, deserialize_with = "decimal::option")]
+    #[schema(value_type = Option<decimal::Written>)]
     pub(crate) profit: Option<Decimal>,
     pub(crate) retcode: Option<i32>,
     pub(crate) message: Option<String>,

@@ -1,6 +1,6 @@
 //! The dispatcher's endpoints: for terminals, for readers, for operators.
 
-mod account;
+pub(crate) mod account;
 mod anomaly;
 mod operate;
 mod polls;

@@ -18,6 +18,8 @@ mod confirmation;
 mod consumer;
 pub mod control;
 mod error;
+#[cfg(fuzzing)]
+pub mod fuzz;
 mod gauges;
 mod http;
 pub mod life;

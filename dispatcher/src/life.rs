@@ -57,7 +57,7 @@ pub fn expiry(signal: &SignalAccepted, rules: Option<&Rules>) -> Option<OffsetDa
         return None;
     }
     let seconds = signal.ttl_seconds.or(rules.map(|rules| rules.signal_ttl_seconds)).unwrap_or(60);
-    let by_life = signal.received_at + Duration::seconds(seconds.into());
+    let by_life = signal.received_at.saturating_add(Duration::seconds(seconds.into()));
     Some(signal.expires_at.map_or(by_life, |time| time.min(by_life)))
 }
 

@@ -12,6 +12,8 @@ use common::service::{Lifecycle, Part, Ready};
 use common::topology::{SIGNALS, Stream};
 
 mod error;
+#[cfg(fuzzing)]
+pub mod fuzz;
 mod http;
 mod recent;
 mod request;

@@ -1,7 +1,7 @@
 //! From what a sender wrote to a signal that makes sense. Pure; every fault of a request is told at once.
 
 use common::domain::signal::COMMENT_CHARACTERS_MAX;
-use common::domain::{AccountName, Action, Invalid, Level, Order, OrderType, decimal};
+use common::domain::{AccountName, Action, Invalid, Level, Order, OrderType, Percent, Symbol, Volume, decimal};
 use common::error::FieldError;
 use common::message::SignalAccepted;
 use rust_decimal::Decimal;
@@ -9,10 +9,14 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 use time::{Duration, OffsetDateTime};
 use utoipa::ToSchema;
+use utoipa::openapi::schema::{Object, ObjectBuilder, SchemaType, Type};
 use uuid::Uuid;
 
 /// The longest idempotency key.
 const KEY_CHARACTERS_MAX: usize = 255;
+/// How deep lists and objects in other fields may be nested: a reader of the message gives up at 128 levels, of which it
+/// has some of its own, and then the signal would be lost.
+const NESTED_MAX: usize = 32;
 /// The longest life a sender may ask for: a day.
 const TTL_SECONDS_MAX: i32 = 86_400;
 
@@ -20,6 +24,7 @@ const TTL_SECONDS_MAX: i32 = 86_400;
 #[derive(Debug, Deserialize, ToSchema)]
 pub(crate) struct SignalRequest {
     /// Instrument.
+    #[schema(value_type = Option<Symbol>)]
     symbol: Option<String>,
     /// `BUY`, `SELL`, `CLOSE`, `CLOSE_ALL`, `MODIFY`, `PING`, in any case.
     action: String,
@@ -29,24 +34,32 @@ pub(crate) struct SignalRequest {
     limit_orders: Option<bool>,
     /// Price of a pending order; a reference for a market order.
     #[serde(default, deserialize_with = "decimal::option")]
+    #[schema(value_type = Option<Level>)]
     entry: Option<Decimal>,
     /// Lots; none: the account's default.
     #[serde(default, deserialize_with = "decimal::option")]
+    #[schema(value_type = Option<Volume>)]
     volume: Option<Decimal>,
     /// Size by the part of the equity lost at `sl`.
     #[serde(default, deserialize_with = "decimal::option")]
+    #[schema(value_type = Option<Percent>)]
     risk_percent: Option<Decimal>,
     /// Stop loss price.
     #[serde(default, deserialize_with = "decimal::option")]
+    #[schema(value_type = Option<Level>)]
     sl: Option<Decimal>,
     /// Take profit price.
     #[serde(default, deserialize_with = "decimal::option")]
+    #[schema(value_type = Option<Level>)]
     tp: Option<Decimal>,
     /// Position or order to close or modify.
+    #[schema(minimum = 1)]
     ticket: Option<i64>,
     /// How far the price may have moved.
+    #[schema(minimum = 0)]
     max_slippage_points: Option<i32>,
     /// Life in seconds.
+    #[schema(minimum = 1, maximum = 86_400)]
     ttl_seconds: Option<i32>,
     /// End of life; the earlier of both counts.
     #[serde(default, with = "time::serde::rfc3339::option")]
@@ -55,15 +68,33 @@ pub(crate) struct SignalRequest {
     #[serde(default, with = "time::serde::rfc3339::option")]
     order_expires_at: Option<OffsetDateTime>,
     /// Comment of the order.
+    #[schema(max_length = 256)]
     comment: Option<String>,
     /// Trading account, `main` by default.
+    #[schema(value_type = Option<AccountName>)]
     account: Option<String>,
     /// Idempotency key, as the header `Idempotency-Key`.
+    #[schema(schema_with = key_schema)]
     signal_id: Option<Value>,
     /// Everything else, kept with the signal.
     #[serde(flatten)]
     #[schema(value_type = std::collections::HashMap<String, Value>)]
     metadata: Map<String, Value>,
+}
+
+/// A key is text; a number is taken for its text.
+fn key_schema() -> Object {
+    let types = [Type::String, Type::Number, Type::Null];
+    ObjectBuilder::new().schema_type(SchemaType::from_iter(types)).max_length(Some(KEY_CHARACTERS_MAX)).build()
+}
+
+/// How many lists and objects are around the innermost value.
+fn depth(value: &Value) -> usize {
+    match value {
+        Value::Array(items) => 1 + items.iter().map(depth).max().unwrap_or(0),
+        Value::Object(fields) => 1 + fields.values().map(depth).max().unwrap_or(0),
+        _ => 0,
+    }
 }
 
 /// Collects what is wrong, field by field.
@@ -101,6 +132,9 @@ impl SignalRequest {
         let too_long = |text: &String| text.chars().count() > COMMENT_CHARACTERS_MAX;
         if self.comment.as_ref().is_some_and(|text| too_long(text) || text.chars().any(char::is_control)) {
             faults.add("comment", format!("has at most {COMMENT_CHARACTERS_MAX} printable characters"));
+        }
+        for (field, _) in self.metadata.iter().filter(|(_, value)| depth(value) > NESTED_MAX) {
+            faults.add(field, format!("is nested more than {NESTED_MAX} deep"));
         }
         let order = self.order(&mut faults);
         let (Some(account), Some(order), true) = (account, order, faults.0.is_empty()) else { return Err(faults.0) };
@@ -246,6 +280,16 @@ mod tests {
             fields(r#"{"symbol":"X","action":"BUY","order_type":"stop","limit_orders":true}"#),
             ["limit_orders"]
         );
+    }
+
+    #[test]
+    fn what_is_nested_too_deeply_for_the_message_is_refused() {
+        let body = |levels: usize| format!(r#"{{"action":"PING","x":{}{}}}"#, "[".repeat(levels), "]".repeat(levels));
+        let signal = accept(&body(NESTED_MAX)).unwrap();
+        let message = serde_json::to_string(&signal).unwrap();
+        assert!(serde_json::from_str::<SignalAccepted>(&message).is_ok());
+        assert_eq!(fields(&body(NESTED_MAX + 1)), ["x"]);
+        assert_eq!(fields(&body(126)), ["x"]);
     }
 
     #[test]

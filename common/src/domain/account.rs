@@ -1,11 +1,12 @@
 //! What an account may do.
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::{Action, Invalid};
 
 /// An operator's switch per account.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Mode {
     /// Everything is handed out.

@@ -11,20 +11,27 @@
 
 use rust_decimal::Decimal;
 use serde::{Deserialize, Deserializer, Serialize};
+use utoipa::openapi::RefOr;
+use utoipa::openapi::schema::{ObjectBuilder, Schema, SchemaType, Type};
+use utoipa::{PartialSchema, ToSchema};
 
 use super::Invalid;
+
+const SIGNS: [char; 2] = ['+', '-'];
 
 /// Reads an exact decimal from JSON text: `1.25`, `"1.25"`, `1.5e-3`.
 pub fn parse(text: &str) -> Result<Decimal, Invalid> {
     let refused = || Invalid::new("not a decimal number of at most 28 digits");
     let text = text.trim();
-    match text.split_once(['e', 'E']) {
-        None => Decimal::from_str_exact(text).map_err(|_| refused()),
-        Some((mantissa, _)) => {
-            Decimal::from_str_exact(mantissa).map_err(|_| refused())?;
-            Decimal::from_scientific(text).map_err(|_| refused())
-        }
+    let (mantissa, exponent) = text.split_once(['e', 'E']).unwrap_or((text, "0"));
+    // The library also reads `1_000` and `1e-+3`.
+    if !mantissa.strip_prefix(SIGNS).unwrap_or(mantissa).bytes().all(|byte| byte.is_ascii_digit() || byte == b'.')
+        || !exponent.strip_prefix(SIGNS).unwrap_or(exponent).bytes().all(|byte| byte.is_ascii_digit())
+    {
+        return Err(refused());
     }
+    let exact = Decimal::from_str_exact(mantissa).map_err(|_| refused())?;
+    if mantissa.len() == text.len() { Ok(exact) } else { Decimal::from_scientific(text).map_err(|_| refused()) }
 }
 
 /// For `#[serde(deserialize_with)]`: a JSON number or string, or null, never through a float.
@@ -42,6 +49,25 @@ pub fn required<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Decimal, D
     option(deserializer)?.ok_or_else(|| serde::de::Error::custom("expected a number, found null"))
 }
 
+/// How [`required`] and [`option`] read a decimal, for the API's document: a number, or text that holds one.
+pub struct Written;
+
+impl Written {
+    fn object() -> ObjectBuilder {
+        ObjectBuilder::new()
+            .schema_type(SchemaType::from_iter([Type::Number, Type::String]))
+            .pattern(Some(r"^\s*[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?\s*$"))
+    }
+}
+
+impl PartialSchema for Written {
+    fn schema() -> RefOr<Schema> {
+        Self::object().into()
+    }
+}
+
+impl ToSchema for Written {}
+
 macro_rules! bounded {
     ($(#[$doc:meta])* $name:ident, $what:literal, zero: $zero:literal, max: $max:expr, decimals: $decimals:literal) => {
         $(#[$doc])*
@@ -55,6 +81,16 @@ macro_rules! bounded {
                 self.0
             }
         }
+
+        impl PartialSchema for $name {
+            fn schema() -> RefOr<Schema> {
+                let object = Written::object().maximum(Some($max));
+                let bounded = if $zero { object.minimum(Some(0)) } else { object.exclusive_minimum(Some(0)) };
+                bounded.into()
+            }
+        }
+
+        impl ToSchema for $name {}
 
         impl TryFrom<Decimal> for $name {
             type Error = Invalid;
@@ -113,7 +149,18 @@ mod tests {
         for (text, expected) in [("1.25", "1.25"), ("1e-3", "0.001"), ("2.5E2", "250"), (" 7 ", "7")] {
             assert_eq!(parse(text).expect(text).normalize().to_string(), expected);
         }
-        for text in ["NaN", "inf", "", "1e999", "0.000000000000000000000000000001", "123456789012345678901234567890"] {
+        for text in [
+            "NaN",
+            "inf",
+            "",
+            "1_000",
+            "1e-+3",
+            "+-1",
+            "1e",
+            "1e999",
+            "0.000000000000000000000000000001",
+            "123456789012345678901234567890",
+        ] {
             assert!(parse(text).is_err(), "{text}");
         }
     }

@@ -26,7 +26,7 @@ impl Cents {
         }
         let cents = value.checked_mul(Decimal::ONE_HUNDRED).and_then(|v| i64::try_from(v).ok());
         match cents {
-            Some(cents) if cents.abs() <= Self::MAX => Ok(Self(cents)),
+            Some(cents) if (-Self::MAX..=Self::MAX).contains(&cents) => Ok(Self(cents)),
             _ => Err(Invalid::new("an amount is at most 100000000000.00")),
         }
     }
@@ -54,6 +54,9 @@ mod tests {
         assert_eq!(figure("0.135"), Ok(14));
         assert_eq!(figure("-0.125"), Ok(-12));
         assert!(Cents::exact("0.125".parse().unwrap()).is_err());
-        assert!(Cents::exact("100000000000.01".parse().unwrap()).is_err());
+        for text in ["100000000000.01", "-100000000000.01", "-92233720368547758.08", "92233720368547758.07"] {
+            assert!(Cents::exact(text.parse().unwrap()).is_err(), "{text}");
+            assert!(Cents::rounded(text.parse().unwrap()).is_err(), "{text}");
+        }
     }
 }

@@ -1,14 +1,16 @@
 //! Names that come from outside: symbols, accounts, users.
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::Invalid;
 
 macro_rules! name {
-    ($(#[$doc:meta])* $name:ident, $check:expr) => {
+    ($(#[$doc:meta])* $name:ident, $check:expr, $pattern:literal) => {
         $(#[$doc])*
-        #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, ToSchema)]
         #[serde(try_from = "String", into = "String")]
+        #[schema(value_type = String, pattern = $pattern)]
         pub struct $name(String);
 
         impl $name {
@@ -70,15 +72,15 @@ fn plain(text: &str) -> Result<(), &'static str> {
 
 name!(
     /// An instrument as the broker (or the account's symbol map) spells it.
-    Symbol, printable
+    Symbol, printable, r"^\s*\S(.{0,62}\S)?\s*$"
 );
 name!(
     /// A trading account known to the platform; `main` where none is named.
-    AccountName, plain
+    AccountName, plain, r"^\s*[A-Za-z0-9_.@-]{1,64}\s*$"
 );
 name!(
     /// A member.
-    UserId, plain
+    UserId, plain, r"^\s*[A-Za-z0-9_.@-]{1,64}\s*$"
 );
 
 impl AccountName {

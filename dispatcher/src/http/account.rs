@@ -3,12 +3,13 @@
 use std::sync::Arc;
 
 use axum::extract::State;
-use common::domain::{Cents, decimal};
+use common::domain::{AccountName, Cents, decimal};
 use common::error::{FieldError, Problem};
 use common::http::{Caller, Json, RequestId};
 use common::message::{AccountUpdated, Body as _, Envelope};
 use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
+use time::OffsetDateTime;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
@@ -25,23 +26,32 @@ use crate::wake::Wakes;
 #[derive(Deserialize, ToSchema)]
 pub(crate) struct Update {
     #[serde(deserialize_with = "decimal::required")]
+    #[schema(value_type = decimal::Written)]
     balance: Decimal,
     #[serde(deserialize_with = "decimal::required")]
+    #[schema(value_type = decimal::Written)]
     equity: Decimal,
     #[serde(deserialize_with = "decimal::required")]
+    #[schema(value_type = decimal::Written)]
     margin: Decimal,
     #[serde(deserialize_with = "decimal::required")]
+    #[schema(value_type = decimal::Written)]
     free_margin: Decimal,
     #[serde(deserialize_with = "decimal::required")]
+    #[schema(value_type = decimal::Written)]
     profit: Decimal,
     login: Option<i64>,
+    #[schema(max_length = 128)]
     currency: Option<String>,
     #[serde(default, deserialize_with = "decimal::option")]
+    #[schema(value_type = Option<decimal::Written>)]
     credit: Option<Decimal>,
     /// Deposits less withdrawals; only while the history is complete.
     #[serde(default, deserialize_with = "decimal::option")]
+    #[schema(value_type = Option<decimal::Written>)]
     net_deposits: Option<Decimal>,
     /// One run of the terminal.
+    #[schema(max_length = 128)]
     session: Option<String>,
     /// Grows by one per update in a session.
     seq: Option<i64>,
@@ -51,6 +61,7 @@ pub(crate) struct Update {
     connected: Option<bool>,
     trade_allowed: Option<bool>,
     tick_age_ms: Option<i64>,
+    #[schema(max_length = 128)]
     terminal: Option<String>,
 }
 
@@ -76,6 +87,39 @@ impl Update {
             faults.extend(name_fault(field, text.as_deref()));
         }
         faults
+    }
+
+    /// As it is published.
+    pub(crate) fn accept(
+        self,
+        account: AccountName,
+        received_at: OffsetDateTime,
+    ) -> Result<AccountUpdated, Vec<FieldError>> {
+        let faults = self.faults();
+        if !faults.is_empty() {
+            return Err(faults);
+        }
+        Ok(AccountUpdated {
+            account,
+            received_at,
+            terminal: self.terminal,
+            balance: self.balance,
+            equity: self.equity,
+            margin: self.margin,
+            free_margin: self.free_margin,
+            profit: self.profit,
+            login: self.login,
+            currency: self.currency,
+            credit: self.credit,
+            net_deposits: self.net_deposits,
+            session: self.session,
+            seq: self.seq,
+            age_ms: self.age_ms,
+            open_positions: self.open_positions,
+            connected: self.connected,
+            trade_allowed: self.trade_allowed,
+            tick_age_ms: self.tick_age_ms,
+        })
     }
 }
 
@@ -132,38 +176,15 @@ pub(crate) async fn update(
     Json(update): Json<Update>,
 ) -> Result<axum::Json<Updated>, Error> {
     let account = terminal_account(&caller)?.clone();
-    let faults = update.faults();
-    if !faults.is_empty() {
-        return Err(Error::Invalid(faults));
-    }
     let received_at = dispatcher.clock.now();
+    let body = update.accept(account, received_at).map_err(Error::Invalid)?;
     let envelope = Envelope {
         message_id: Uuid::now_v7(),
         kind: AccountUpdated::TYPE.to_owned(),
         occurred_at: received_at,
         request_id: request_id.to_string(),
         traceparent: None,
-        body: AccountUpdated {
-            account,
-            received_at,
-            terminal: update.terminal,
-            balance: update.balance,
-            equity: update.equity,
-            margin: update.margin,
-            free_margin: update.free_margin,
-            profit: update.profit,
-            login: update.login,
-            currency: update.currency,
-            credit: update.credit,
-            net_deposits: update.net_deposits,
-            session: update.session,
-            seq: update.seq,
-            age_ms: update.age_ms,
-            open_positions: update.open_positions,
-            connected: update.connected,
-            trade_allowed: update.trade_allowed,
-            tick_age_ms: update.tick_age_ms,
-        },
+        body,
     };
     // First, so that it is kept also while the broker of messages is away, and no other account's figures go further.
     let AccountRow { mode, magic_base, .. } = keep(&dispatcher, &envelope.body).await?;

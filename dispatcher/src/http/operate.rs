@@ -47,7 +47,7 @@ pub(super) async fn commit(
 #[utoipa::path(post, path = "/api/signals/{id}/cancel", tag = "signals",
     params(("id" = String, Path, description = "signal_id or number")), responses(
     (status = 200, body = Decided), (status = 401, body = Problem), (status = 403, body = Problem),
-    (status = 404, body = Problem), (status = 409, body = Problem), (status = 503, body = Problem)))]
+    (status = 404, body = Problem), (status = 409, body = Problem), (status = 422, body = Problem), (status = 503, body = Problem)))]
 pub(crate) async fn cancel(
     State(dispatcher): State<Arc<Dispatcher>>,
     caller: Caller,
@@ -134,6 +134,7 @@ pub(crate) struct OfAccount {
 pub(crate) struct Control {
     account: String,
     /// `active`, `reducing`, `halted`.
+    #[schema(value_type = Mode)]
     mode: String,
     reason: Option<String>,
     #[serde(with = "time::serde::rfc3339::option")]
@@ -162,7 +163,7 @@ pub(super) fn unknown_account(account: &str) -> Error {
 /// Reads an account's mode.
 #[utoipa::path(get, path = "/api/control", tag = "control", params(OfAccount), responses(
     (status = 200, body = Control), (status = 401, body = Problem), (status = 403, body = Problem),
-    (status = 404, body = Problem), (status = 503, body = Problem)))]
+    (status = 404, body = Problem), (status = 422, body = Problem), (status = 503, body = Problem)))]
 pub(crate) async fn control(
     State(dispatcher): State<Arc<Dispatcher>>,
     caller: Caller,
@@ -180,6 +181,7 @@ pub(crate) struct SetControl {
     /// `main` by default.
     account: Option<String>,
     /// `active`, `reducing`, `halted`.
+    #[schema(value_type = Mode)]
     mode: String,
     reason: Option<String>,
 }

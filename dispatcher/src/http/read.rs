@@ -35,6 +35,7 @@ pub(crate) struct Listing {
     /// Only rows with a smaller number (`id` of signals, `trade_id` of trades).
     before: Option<i64>,
     /// 100 by default, at most 1000.
+    #[param(minimum = 1, maximum = 1_000)]
     limit: Option<i64>,
 }
 
@@ -220,7 +221,7 @@ pub(crate) async fn find(dispatcher: &Dispatcher, id: &str) -> Result<SignalRow,
 #[utoipa::path(get, path = "/api/signals/{id}", tag = "signals",
     params(("id" = String, Path, description = "signal_id or number")), responses(
     (status = 200, body = Story), (status = 401, body = Problem), (status = 403, body = Problem),
-    (status = 404, body = Problem), (status = 503, body = Problem)))]
+    (status = 404, body = Problem), (status = 422, body = Problem), (status = 503, body = Problem)))]
 pub(crate) async fn signal(
     State(dispatcher): State<Arc<Dispatcher>>,
     caller: Caller,

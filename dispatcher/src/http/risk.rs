@@ -29,28 +29,34 @@ const SYMBOLS_MAX: usize = 1_000;
 pub(crate) struct Risk {
     /// What may be opened, by the platform's names; null: everything.
     #[serde(deserialize_with = "Option::deserialize")]
-    #[schema(required)]
+    #[schema(required, value_type = Option<Vec<Symbol>>, min_items = 1, max_items = 1_000)]
     symbols_allowed: Option<Vec<String>>,
     /// The most lots of one order.
     #[serde(deserialize_with = "decimal::required")]
+    #[schema(value_type = Volume)]
     volume_max: Decimal,
     /// The most positions and openings under way, 1 to 1000000.
+    #[schema(minimum = 1, maximum = 1_000_000)]
     positions_max: i32,
     /// The most openings handed out on one day (UTC), 1 to 1000000.
+    #[schema(minimum = 1, maximum = 1_000_000)]
     openings_per_day_max: i32,
     /// The part of the day's starting equity whose loss stops openings for the rest of the day, above 0 to 100.
     #[serde(deserialize_with = "decimal::required")]
+    #[schema(value_type = Percent)]
     daily_loss_percent_max: Decimal,
     /// Life of openings and changes that name none, 1 to 86400.
+    #[schema(minimum = 1, maximum = 86_400)]
     signal_ttl_seconds: i32,
     /// Lots of a signal that names none.
     #[serde(deserialize_with = "decimal::required")]
+    #[schema(value_type = Volume)]
     default_volume: Decimal,
     /// The broker's names of symbols, by the platform's; those not named are handed out as they are.
     symbol_map: BTreeMap<String, String>,
     /// The account at the broker whose terminals are handed the signals; null: the first that one names.
     #[serde(deserialize_with = "Option::deserialize")]
-    #[schema(required)]
+    #[schema(required, minimum = 1)]
     login: Option<i64>,
 }
 
@@ -141,7 +147,7 @@ fn symbol_map(names: BTreeMap<String, String>) -> Result<BTreeMap<Symbol, Symbol
 /// Reads an account's limits.
 #[utoipa::path(get, path = "/api/accounts/{account}/risk", tag = "control", params(("account" = String, Path)),
     responses((status = 200, body = Risk), (status = 401, body = Problem), (status = 403, body = Problem),
-    (status = 404, body = Problem), (status = 503, body = Problem)))]
+    (status = 404, body = Problem), (status = 422, body = Problem), (status = 503, body = Problem)))]
 pub(crate) async fn risk(
     State(dispatcher): State<Arc<Dispatcher>>,
     caller: Caller,

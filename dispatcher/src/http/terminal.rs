@@ -45,10 +45,13 @@ pub(crate) struct Poll {
     /// 2 for terminals that know attempts and look-ups.
     protocol: Option<i16>,
     /// The installation's own id.
+    #[param(max_length = 128)]
     terminal: Option<String>,
     /// This run of it.
+    #[param(max_length = 128)]
     session: Option<String>,
     /// The account at the broker that the terminal is logged in to.
+    #[param(minimum = 1)]
     login: Option<i64>,
 }
 
@@ -57,6 +60,7 @@ pub(crate) struct Poll {
 #[into_params(parameter_in = Query)]
 pub(crate) struct Asking {
     /// The account at the broker that the terminal is logged in to.
+    #[param(minimum = 1)]
     login: Option<i64>,
 }
 

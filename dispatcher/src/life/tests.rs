@@ -54,6 +54,24 @@ use Action::{Buy, Close, CloseAll, Modify, Ping, Sell};
 use SignalState::{Pending, Processing, Unknown};
 
 #[test]
+fn a_life_that_would_outlast_the_calendar_ends_with_it() {
+    let signal = SignalAccepted {
+        signal_id: uuid::Uuid::nil(),
+        account: common::domain::AccountName::main(),
+        principal: "p".to_owned(),
+        idempotency_key: None,
+        order: signal(1, Buy, Some("EURUSD"), Pending).order,
+        received_at: time::macros::datetime!(9999-12-31 23:59:59 UTC),
+        ttl_seconds: Some(i32::MAX),
+        expires_at: None,
+        order_expires_at: None,
+        comment: None,
+        metadata: serde_json::Map::new(),
+    };
+    assert!(expiry(&signal, None) >= Some(signal.received_at));
+}
+
+#[test]
 fn each_symbol_goes_in_its_own_order() {
     let open = [
         signal(1, Buy, Some("EURUSD"), Pending),

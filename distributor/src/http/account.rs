@@ -24,6 +24,7 @@ const POINTS_MAX: i32 = 1_000;
 #[into_params(parameter_in = Query)]
 pub(super) struct OfAccount {
     /// `main` by default.
+    #[param(min_length = 1)]
     account: Option<String>,
 }
 
@@ -124,6 +125,7 @@ pub(super) async fn stats(
 #[into_params(parameter_in = Query)]
 pub(super) struct Chart {
     /// `main` by default.
+    #[param(min_length = 1)]
     account: Option<String>,
     /// RFC 3339; the beginning by default.
     #[serde(default, with = "time::serde::rfc3339::option")]
@@ -132,6 +134,7 @@ pub(super) struct Chart {
     #[serde(default, with = "time::serde::rfc3339::option")]
     to: Option<OffsetDateTime>,
     /// At most so many, evenly over the time: 2 to 1000, 200 by default.
+    #[param(minimum = 2, maximum = 1_000)]
     points: Option<i32>,
 }
 
@@ -189,7 +192,7 @@ pub(super) struct ClosedPool {
 /// Closes a pool whose members' money is lost: their units become void, and the next deposit starts afresh.
 #[utoipa::path(post, path = "/api/accounts/{account}/pool/close", tag = "control", params(("account" = String, Path)),
     responses((status = 200, body = ClosedPool), (status = 401, body = Problem), (status = 403, body = Problem),
-    (status = 404, body = Problem), (status = 409, body = Problem), (status = 503, body = Problem)))]
+    (status = 404, body = Problem), (status = 409, body = Problem), (status = 422, body = Problem), (status = 503, body = Problem)))]
 pub(super) async fn close_pool(
     State(distributor): State<Arc<Distributor>>,
     caller: Caller,

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::extract::State;
 use common::auth::Scope;
-use common::domain::{UserId, decimal};
+use common::domain::{AccountName, UserId, decimal};
 use common::error::{FieldError, Problem};
 use common::http::{Caller, Json, Path, Query, RequestId};
 use rust_decimal::Decimal;
@@ -31,8 +31,10 @@ pub(super) struct NewUser {
     email: Option<String>,
     /// A first deposit, in the same step.
     #[serde(default, deserialize_with = "decimal::option")]
+    #[schema(value_type = Option<decimal::Written>)]
     investment: Option<Decimal>,
     /// The account to invest in, `main` by default.
+    #[schema(value_type = Option<AccountName>)]
     account: Option<String>,
 }
 
@@ -111,6 +113,7 @@ pub(super) struct Which {
     /// The last id of the page before.
     after: Option<String>,
     /// At most 1000; 100 by default.
+    #[param(minimum = 1, maximum = 1_000)]
     limit: Option<i64>,
 }
 
@@ -206,7 +209,7 @@ pub(super) async fn update(
 /// Ends a membership that holds nothing: it takes no more money and stays in the books.
 #[utoipa::path(post, path = "/api/users/{id}/close", tag = "members", params(("id" = String, Path)), responses(
     (status = 200, body = User), (status = 401, body = Problem), (status = 403, body = Problem),
-    (status = 404, body = Problem), (status = 409, body = Problem), (status = 503, body = Problem)))]
+    (status = 404, body = Problem), (status = 409, body = Problem), (status = 422, body = Problem), (status = 503, body = Problem)))]
 pub(super) async fn close(
     State(distributor): State<Arc<Distributor>>,
     caller: Caller,
@@ -270,7 +273,7 @@ pub(super) struct UserStats {
 /// Tells a member's figures as of the last account report.
 #[utoipa::path(get, path = "/api/users/{id}/stats", tag = "members", params(("id" = String, Path)), responses(
     (status = 200, body = UserStats), (status = 401, body = Problem), (status = 403, body = Problem),
-    (status = 404, body = Problem), (status = 503, body = Problem)))]
+    (status = 404, body = Problem), (status = 422, body = Problem), (status = 503, body = Problem)))]
 pub(super) async fn stats(
     State(distributor): State<Arc<Distributor>>,
     caller: Caller,

@@ -5,14 +5,16 @@ use std::sync::Arc;
 use axum::extract::State;
 use axum::http::HeaderMap;
 use common::auth::Scope;
-use common::domain::decimal;
+use common::domain::{AccountName, decimal};
 use common::error::{FieldError, Problem};
 use common::http::{Caller, Json, Path, Query, RequestId};
 use rust_decimal::Decimal;
 use serde::{Deserialize, Deserializer, Serialize};
 use sqlx::PgConnection;
 use time::OffsetDateTime;
-use utoipa::{IntoParams, ToSchema};
+use utoipa::openapi::RefOr;
+use utoipa::openapi::schema::{ObjectBuilder, Schema, SchemaType, Type};
+use utoipa::{IntoParams, PartialSchema, ToSchema};
 use uuid::Uuid;
 
 use super::{account_of, allow_member, amount, money, unknown_account, unknown_member};
@@ -46,10 +48,12 @@ pub(super) async fn record(
 pub(super) struct Investment {
     /// Above zero, in whole cents.
     #[serde(deserialize_with = "decimal::required")]
+    #[schema(value_type = decimal::Written)]
     amount: Decimal,
     /// The same as in the path, if given.
     user_id: Option<String>,
     /// `main` by default.
+    #[schema(value_type = Option<AccountName>)]
     account: Option<String>,
 }
 
@@ -58,6 +62,14 @@ enum Sum {
     Amount(Decimal),
     All,
 }
+
+impl PartialSchema for Sum {
+    fn schema() -> RefOr<Schema> {
+        ObjectBuilder::new().schema_type(SchemaType::from_iter([Type::Number, Type::String])).into()
+    }
+}
+
+impl ToSchema for Sum {}
 
 impl<'de> Deserialize<'de> for Sum {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -73,7 +85,7 @@ impl<'de> Deserialize<'de> for Sum {
 #[derive(Deserialize, ToSchema)]
 pub(super) struct Divestment {
     /// Above zero, in whole cents; or the word `all`: all there is when it is priced.
-    #[schema(value_type = Option<Decimal>)]
+    #[schema(value_type = Option<Sum>)]
     amount: Option<Sum>,
     /// The same as the word.
     #[serde(default)]
@@ -81,6 +93,7 @@ pub(super) struct Divestment {
     /// The same as in the path, if given.
     user_id: Option<String>,
     /// `main` by default.
+    #[schema(value_type = Option<AccountName>)]
     account: Option<String>,
 }
 
@@ -252,6 +265,7 @@ pub(super) struct Which {
     /// The last movement of the page before.
     before: Option<Uuid>,
     /// At most 1000; 100 by default.
+    #[param(minimum = 1, maximum = 1_000)]
     limit: Option<i64>,
 }
 
@@ -280,7 +294,7 @@ pub(super) async fn list(
 #[utoipa::path(post, path = "/api/users/{id}/movements/{movement_id}/cancel", tag = "members",
     params(("id" = String, Path), ("movement_id" = Uuid, Path)),
     responses((status = 200, body = Movement), (status = 401, body = Problem), (status = 403, body = Problem),
-    (status = 404, body = Problem), (status = 409, body = Problem), (status = 503, body = Problem)))]
+    (status = 404, body = Problem), (status = 409, body = Problem), (status = 422, body = Problem), (status = 503, body = Problem)))]
 pub(super) async fn cancel(
     State(distributor): State<Arc<Distributor>>,
     caller: Caller,

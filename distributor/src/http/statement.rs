@@ -31,6 +31,7 @@ pub(super) struct Period {
     #[serde(default, with = "time::serde::rfc3339::option")]
     to: Option<OffsetDateTime>,
     /// All of the member's accounts by default.
+    #[param(min_length = 1)]
     account: Option<String>,
 }
 
