@@ -19,6 +19,7 @@ mod consumer;
 pub mod control;
 mod error;
 mod http;
+mod keys;
 pub mod life;
 mod store;
 mod sweep;
@@ -80,7 +81,7 @@ async fn work(dispatcher: Arc<Dispatcher>, settings: Settings, consumer: Consume
     let prepare = || async {
         let mut transaction = dispatcher.pool.begin().await?;
         store::intake::raise_sequence(&mut transaction, dispatcher.clock.now()).await?;
-        store::account::register_keys(&mut transaction, &settings.keys, dispatcher.clock.now()).await?;
+        store::keys::register(&mut transaction, &settings.keys, dispatcher.clock.now()).await?;
         transaction.commit().await
     };
     if common::retry::until_ok("database preparation", &stop, prepare).await.is_none() {

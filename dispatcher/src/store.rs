@@ -5,6 +5,7 @@
 pub(crate) mod account;
 pub(crate) mod claim;
 pub(crate) mod intake;
+pub(crate) mod keys;
 pub(crate) mod operate;
 pub(crate) mod report;
 pub(crate) mod sweep;

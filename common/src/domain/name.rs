@@ -80,6 +80,10 @@ name!(
     /// A member.
     UserId, plain
 );
+name!(
+    /// Who holds keys.
+    Principal, plain
+);
 
 impl AccountName {
     /// The account of clients that name none.
