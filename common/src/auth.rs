@@ -131,11 +131,16 @@ impl ApiKey {
     /// The text of a new key: 64 random bits of id and 256 of secret, in hexadecimal, and the checksum of all before it.
     /// The secret is what follows the id, checksum and all.
     pub fn generate() -> Result<String, getrandom::Error> {
+        use std::fmt::Write as _;
         let mut bytes = [0_u8; ID_BYTES + SECRET_BYTES];
         getrandom::fill(&mut bytes)?;
-        let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
-        let (id, secret) = bytes.split_at(ID_BYTES);
-        let text = format!("{PREFIX}{}_{}", hex(id), hex(secret));
+        let mut text = PREFIX.to_owned();
+        for (index, byte) in bytes.iter().enumerate() {
+            if index == ID_BYTES {
+                text.push('_');
+            }
+            let _ = write!(text, "{byte:02x}");
+        }
         let checksum = checksum(&text);
         Ok(format!("{text}_{checksum}"))
     }
