@@ -1,8 +1,9 @@
 //! API keys: `mt5c_<id>_<secret>`. A key belongs to a principal, has scopes, and may be bound to an account or a user.
 //!
-//! Only the SHA-256 of a secret is kept; secrets are compared in constant time.
+//! Only the SHA-256 of a secret is kept; secrets are compared in constant time. The keys that are made here end in a
+//! checksum, by which a scanner knows one that leaked; keys that people chose themselves, and older ones, have none.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, RwLock};
 
 use sha2::{Digest as _, Sha256};
@@ -13,7 +14,7 @@ use crate::clock::Clock;
 use crate::domain::{AccountName, Invalid, UserId};
 
 /// What a key may do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Scope {
     /// Post signals.
     SignalsWrite,
@@ -21,17 +22,20 @@ pub enum Scope {
     Terminal,
     /// Read everything.
     Read,
-    /// Switch modes, cancel and resolve signals.
+    /// Switch modes and limits, cancel and resolve signals, of every account.
     Operate,
     /// Create members and move their money.
     MembersWrite,
+    /// Make keys, rotate and revoke them; none that may more than this one.
+    KeysWrite,
     /// Read the bound member's own figures.
     Member,
 }
 
 impl Scope {
     /// Every scope an operator needs.
-    pub const ALL: [Self; 5] = [Self::SignalsWrite, Self::Terminal, Self::Read, Self::Operate, Self::MembersWrite];
+    pub const ALL: [Self; 6] =
+        [Self::SignalsWrite, Self::Terminal, Self::Read, Self::Operate, Self::MembersWrite, Self::KeysWrite];
 
     /// The name in the database and in messages.
     pub const fn as_str(self) -> &'static str {
@@ -41,6 +45,7 @@ impl Scope {
             Self::Read => "read",
             Self::Operate => "operate",
             Self::MembersWrite => "members:write",
+            Self::KeysWrite => "keys:write",
             Self::Member => "member",
         }
     }
@@ -50,15 +55,13 @@ impl std::str::FromStr for Scope {
     type Err = Invalid;
 
     fn from_str(text: &str) -> Result<Self, Invalid> {
-        [Self::SignalsWrite, Self::Terminal, Self::Read, Self::Operate, Self::MembersWrite, Self::Member]
-            .into_iter()
-            .find(|scope| scope.as_str() == text)
-            .ok_or_else(|| Invalid::new(format!("no scope {text:?}")))
+        let mut all = Self::ALL.into_iter().chain([Self::Member]);
+        all.find(|scope| scope.as_str() == text).ok_or_else(|| Invalid::new(format!("no scope {text:?}")))
     }
 }
 
 /// Who is asking.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Identity {
     /// The public part of the key.
     pub key_id: String,
@@ -85,10 +88,27 @@ pub struct ApiKey {
 
 const PREFIX: &str = "mt5c_";
 const SECRET_CHARACTERS_MIN: usize = 32;
+const ID_BYTES: usize = 8;
+const SECRET_BYTES: usize = 32;
+/// That of gzip, zlib and PNG.
+const CHECKSUM: crc::Crc<u32> = crc::Crc::<u32>::new(&crc::CRC_32_ISO_HDLC);
 
 /// The id and the secret of a key's text.
 fn split(text: &str) -> Option<(&str, &str)> {
     text.strip_prefix(PREFIX)?.split_once('_').filter(|(id, secret)| !id.is_empty() && !secret.is_empty())
+}
+
+fn checksum(text: &str) -> String {
+    format!("{:08x}", CHECKSUM.checksum(text.as_bytes()))
+}
+
+/// Whether a text has the form of the keys that end in a checksum, and ends in another than its own: a character was
+/// changed or lost.
+fn damaged(text: &str) -> bool {
+    let hex =
+        |part: &str, bytes| part.len() == 2 * bytes && part.bytes().all(|c| matches!(c, b'0'..=b'9' | b'a'..=b'f'));
+    let made_here = |body| split(body).is_some_and(|(id, secret)| hex(id, ID_BYTES) && hex(secret, SECRET_BYTES));
+    text.rsplit_once('_').is_some_and(|(body, end)| made_here(body) && end != checksum(body))
 }
 
 fn hash(secret: &str) -> [u8; 32] {
@@ -101,24 +121,34 @@ impl ApiKey {
         let (id, secret) = split(text)
             .filter(|(_, secret)| secret.len() >= SECRET_CHARACTERS_MIN)
             .ok_or_else(|| Invalid::new("a key is mt5c_<id>_<secret> with a secret of at least 32 characters"))?;
+        if damaged(text) {
+            return Err(Invalid::new("the key's end is not the checksum of the rest: it was not copied whole"));
+        }
         let identity = Arc::new(Identity { key_id: id.to_owned(), ..identity });
         Ok(Self { identity, secret_sha256: hash(secret), expires_at: None })
     }
 
-    /// The text of a new key: 64 random bits of id and 256 of secret, in hexadecimal.
+    /// The text of a new key: 64 random bits of id and 256 of secret, in hexadecimal, and the checksum of all before it.
+    /// The secret is what follows the id, checksum and all.
     pub fn generate() -> Result<String, getrandom::Error> {
         use std::fmt::Write as _;
-        let mut bytes = [0_u8; 40];
+        let mut bytes = [0_u8; ID_BYTES + SECRET_BYTES];
         getrandom::fill(&mut bytes)?;
         let mut text = PREFIX.to_owned();
         for (index, byte) in bytes.iter().enumerate() {
-            if index == 8 {
+            if index == ID_BYTES {
                 text.push('_');
             }
             let _ = write!(text, "{byte:02x}");
         }
-        Ok(text)
+        let checksum = checksum(&text);
+        Ok(format!("{text}_{checksum}"))
     }
+}
+
+/// What everybody may see of a key's text.
+pub fn visible(key_id: &str) -> String {
+    format!("{PREFIX}{key_id}_")
 }
 
 /// Why a caller was not let in.
@@ -132,7 +162,8 @@ pub enum AuthError {
     NotYetKnown,
 }
 
-/// The keys a service knows: those of the environment at once, those of the database once it was read.
+/// The keys a service knows: those of the environment at once, those of the database once it was read. What the database
+/// says is revoked stays revoked, in the environment too.
 #[derive(Clone)]
 pub struct KeyRing {
     clock: Clock,
@@ -142,32 +173,63 @@ pub struct KeyRing {
 struct Keys {
     environment: HashMap<String, ApiKey>,
     database: Option<HashMap<String, ApiKey>>,
+    revoked: HashSet<String>,
+}
+
+impl Keys {
+    fn find(&self, id: &str) -> Option<&ApiKey> {
+        let known = self.environment.get(id).or_else(|| self.database.as_ref()?.get(id));
+        known.filter(|_| !self.revoked.contains(id))
+    }
 }
 
 impl KeyRing {
     /// A ring that knows the environment's keys only, so far.
     pub fn new(environment: &[ApiKey], clock: Clock) -> Self {
         let environment = by_id(environment.to_vec());
-        Self { clock, keys: Arc::new(RwLock::new(Keys { environment, database: None })) }
+        Self { clock, keys: Arc::new(RwLock::new(Keys { environment, database: None, revoked: HashSet::new() })) }
     }
 
-    /// Takes over what the database holds now.
-    pub fn replace(&self, keys: Vec<ApiKey>) {
+    /// Takes over what the database holds now: keys, and the ids of those that were revoked.
+    pub fn replace(&self, keys: Vec<ApiKey>, revoked: HashSet<String>) {
         let mut guard = self.keys.write().unwrap_or_else(std::sync::PoisonError::into_inner);
         guard.database = Some(by_id(keys));
+        guard.revoked = revoked;
     }
 
     /// Who holds this key.
     pub fn identify(&self, text: Option<&str>) -> Result<Arc<Identity>, AuthError> {
         let (id, secret) = split(text.ok_or(AuthError::Missing)?).ok_or(AuthError::Wrong)?;
         let guard = self.keys.read().unwrap_or_else(std::sync::PoisonError::into_inner);
-        let known = guard.environment.get(id).or_else(|| guard.database.as_ref()?.get(id));
-        let Some(key) = known else {
+        let Some(key) = guard.find(id) else {
             return Err(if guard.database.is_some() { AuthError::Wrong } else { AuthError::NotYetKnown });
         };
         let same = bool::from(hash(secret).ct_eq(&key.secret_sha256));
-        let alive = key.expires_at.is_none_or(|end| self.clock.now() < end);
-        if same && alive { Ok(key.identity.clone()) } else { Err(AuthError::Wrong) }
+        if same && self.alive(key) { Ok(key.identity.clone()) } else { Err(AuthError::Wrong) }
+    }
+
+    /// Whether who was identified would be still; false once his key was revoked or has expired.
+    pub fn knows(&self, identity: &Identity) -> bool {
+        let guard = self.keys.read().unwrap_or_else(std::sync::PoisonError::into_inner);
+        guard.find(&identity.key_id).is_some_and(|key| *key.identity == *identity && self.alive(key))
+    }
+
+    /// Whether the environment has the key with this id.
+    pub fn of_environment(&self, key_id: &str) -> bool {
+        let guard = self.keys.read().unwrap_or_else(std::sync::PoisonError::into_inner);
+        guard.environment.contains_key(key_id)
+    }
+
+    /// Counts a request of a key that was let in; no other makes a series.
+    pub fn count_use(&self, identity: &Identity) {
+        let used_at = (self.clock.now() - OffsetDateTime::UNIX_EPOCH).as_seconds_f64();
+        metrics::counter!("pipeline_api_key_requests_total", "key_id" => identity.key_id.clone()).increment(1);
+        metrics::gauge!("pipeline_api_key_last_used_timestamp_seconds", "key_id" => identity.key_id.clone())
+            .set(used_at);
+    }
+
+    fn alive(&self, key: &ApiKey) -> bool {
+        key.expires_at.is_none_or(|end| self.clock.now() < end)
     }
 }
 
@@ -176,43 +238,4 @@ fn by_id(keys: Vec<ApiKey>) -> HashMap<String, ApiKey> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn identity() -> Identity {
-        let account = Some(AccountName::main());
-        Identity { key_id: String::new(), principal: "p".into(), scopes: vec![Scope::Read], account, user: None }
-    }
-
-    #[test]
-    fn a_key_opens_only_with_its_own_secret() {
-        let (one, two) = (ApiKey::generate().unwrap(), ApiKey::generate().unwrap());
-        let ring = KeyRing::new(&[ApiKey::new(&one, identity()).unwrap()], Clock::default());
-        assert!(ring.identify(Some(&one)).is_ok());
-        assert_eq!(ring.identify(None).unwrap_err(), AuthError::Missing);
-        assert_eq!(ring.identify(Some(&two)).unwrap_err(), AuthError::NotYetKnown);
-        let forged = format!("{}x", &one[..one.len() - 1]);
-        assert_eq!(ring.identify(Some(&forged)).unwrap_err(), AuthError::Wrong);
-        ring.replace(Vec::new());
-        assert_eq!(ring.identify(Some(&two)).unwrap_err(), AuthError::Wrong);
-        assert!(ring.identify(Some(&one)).is_ok());
-    }
-
-    #[test]
-    fn an_expired_key_opens_nothing() {
-        let clock = Clock::default();
-        let text = ApiKey::generate().unwrap();
-        let mut key = ApiKey::new(&text, identity()).unwrap();
-        key.expires_at = Some(clock.now() + time::Duration::minutes(1));
-        let ring = KeyRing::new(&[key], clock.clone());
-        assert!(ring.identify(Some(&text)).is_ok());
-        clock.advance(time::Duration::minutes(2));
-        assert_eq!(ring.identify(Some(&text)).unwrap_err(), AuthError::Wrong);
-    }
-
-    #[test]
-    fn short_secrets_are_refused() {
-        assert!(ApiKey::new("mt5c_a_short", identity()).is_err());
-        assert!(ApiKey::new("password", identity()).is_err());
-    }
-}
+mod tests;

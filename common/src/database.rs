@@ -1,5 +1,6 @@
 //! PostgreSQL: the pool, the migrations, and the table of keys that every service reads.
 
+use std::collections::HashSet;
 use std::str::FromStr as _;
 use std::time::Duration;
 
@@ -77,33 +78,39 @@ pub async fn migrate(pool: &PgPool, stop: &CancellationToken) -> bool {
 /// Keeps the ring as the table of keys is. The first reading is what lets keys of the table in.
 pub async fn follow_keys(pool: PgPool, ring: KeyRing, stop: CancellationToken) {
     loop {
-        let Some(keys) = retry::until_ok("keys", &stop, || keys(&pool)).await else { return };
-        ring.replace(keys);
+        if retry::until_ok("keys", &stop, || read_keys(&pool, &ring)).await.is_none() {
+            return;
+        }
         if tokio::time::timeout(KEYS_INTERVAL, stop.cancelled()).await.is_ok() {
             return;
         }
     }
 }
 
-async fn keys(pool: &PgPool) -> Result<Vec<ApiKey>, sqlx::Error> {
+/// Takes over the table of keys as it is now.
+pub async fn read_keys(pool: &PgPool, ring: &KeyRing) -> Result<(), sqlx::Error> {
     let rows = sqlx::query!(
-        "select key_id, principal, secret_sha256, scopes, account, user_id, expires_at
-         from api_keys where revoked_at is null"
+        "select key_id, principal, secret_sha256, scopes, account, user_id, expires_at, revoked_at from api_keys"
     )
     .fetch_all(pool)
     .await?;
     let bad = |error: crate::domain::Invalid| sqlx::Error::Decode(Box::new(error));
-    rows.into_iter()
-        .map(|row| {
-            let scopes = row.scopes.iter().map(|scope| scope.parse()).collect::<Result<_, _>>().map_err(bad)?;
-            let account = row.account.map(TryInto::try_into).transpose().map_err(bad)?;
-            let user = row.user_id.map(TryInto::try_into).transpose().map_err(bad)?;
-            let identity = Identity { key_id: row.key_id, principal: row.principal, scopes, account, user };
-            let secret_sha256 = row
-                .secret_sha256
-                .try_into()
-                .map_err(|_| bad(crate::domain::Invalid("a hash of another length".to_owned())))?;
-            Ok(ApiKey { identity: identity.into(), secret_sha256, expires_at: row.expires_at })
-        })
-        .collect()
+    let (mut keys, mut revoked) = (Vec::new(), HashSet::new());
+    for row in rows {
+        if row.revoked_at.is_some() {
+            revoked.insert(row.key_id);
+            continue;
+        }
+        let scopes = row.scopes.iter().map(|scope| scope.parse()).collect::<Result<_, _>>().map_err(bad)?;
+        let account = row.account.map(TryInto::try_into).transpose().map_err(bad)?;
+        let user = row.user_id.map(TryInto::try_into).transpose().map_err(bad)?;
+        let identity = Identity { key_id: row.key_id, principal: row.principal, scopes, account, user };
+        let secret_sha256 = row
+            .secret_sha256
+            .try_into()
+            .map_err(|_| bad(crate::domain::Invalid("a hash of another length".to_owned())))?;
+        keys.push(ApiKey { identity: identity.into(), secret_sha256, expires_at: row.expires_at });
+    }
+    ring.replace(keys, revoked);
+    Ok(())
 }

@@ -9,7 +9,7 @@ pub mod signal;
 pub use account::Mode;
 pub use decimal::{Level, Percent, Price, Volume};
 pub use money::Cents;
-pub use name::{AccountName, Symbol, UserId};
+pub use name::{AccountName, Principal, Symbol, UserId};
 pub use signal::{Action, Order, OrderType, SignalState};
 
 /// Why a value was refused, worded for the one who sent it.

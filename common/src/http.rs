@@ -73,7 +73,7 @@ where
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
         let ring = KeyRing::from_ref(state);
-        let outcome = ring.identify(key_of(&parts.headers));
+        let outcome = ring.identify(key_of(&parts.headers)).inspect(|identity| ring.count_use(identity));
         outcome.map(Self).map_err(|error| match error {
             AuthError::Missing => Problem::new(
                 StatusCode::UNAUTHORIZED,

@@ -13,9 +13,13 @@ pub(crate) enum Error {
     Invalid(Vec<FieldError>),
     /// The key is bound to no account.
     NoAccount,
-    /// No such signal, account.
+    /// The key expired or was revoked since it was let in.
+    KeyEnded,
+    /// The key would make, rotate or revoke one that may more than it may itself.
+    BeyondOwnKey(String),
+    /// No such signal, account, key, member.
     NotFound(String),
-    /// The signal is in another state than the request needs.
+    /// The signal or key is in another state than the request needs.
     Conflict(&'static str, String),
     /// The database is away or slow.
     Database(sqlx::Error),
@@ -51,6 +55,12 @@ impl IntoResponse for Error {
                 "key_without_account",
                 "a terminal's key must be bound to an account; this one is not",
             ),
+            Self::KeyEnded => Problem::new(
+                StatusCode::FORBIDDEN,
+                "key_wrong",
+                "this API key expired or was revoked while the request was under way",
+            ),
+            Self::BeyondOwnKey(detail) => Problem::new(StatusCode::FORBIDDEN, "beyond_own_key", detail),
             Self::NotFound(what) => Problem::not_found(what),
             Self::Conflict(code, detail) => Problem::new(StatusCode::CONFLICT, code, detail),
             Self::Database(error) => common::database::problem(&error),

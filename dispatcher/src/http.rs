@@ -1,7 +1,8 @@
-//! The dispatcher's endpoints: for terminals, for readers, for operators.
+//! The dispatcher's endpoints: for terminals, for readers, for operators, for who manages keys.
 
 pub(crate) mod account;
 mod anomaly;
+mod keys;
 mod operate;
 mod polls;
 mod read;
@@ -36,6 +37,9 @@ pub(crate) fn routes(api: Api) -> OpenApiRouter {
         .routes(routes!(operate::resolve))
         .routes(routes!(operate::control, operate::set_control))
         .routes(routes!(risk::risk, risk::set_risk))
+        .routes(routes!(keys::list, keys::create))
+        .routes(routes!(keys::rotate))
+        .routes(routes!(keys::revoke))
         .with_state(api)
 }
 

@@ -22,6 +22,7 @@ mod error;
 pub mod fuzz;
 mod gauges;
 mod http;
+mod keys;
 pub mod life;
 mod store;
 mod sweep;
@@ -85,7 +86,7 @@ async fn work(dispatcher: Arc<Dispatcher>, settings: Settings, consumer: Consume
     let prepare = || async {
         let mut transaction = dispatcher.pool.begin().await?;
         store::intake::raise_sequence(&mut transaction, dispatcher.clock.now()).await?;
-        store::account::register_keys(&mut transaction, &settings.keys, dispatcher.clock.now()).await?;
+        store::keys::register(&mut transaction, &settings.keys, dispatcher.clock.now()).await?;
         transaction.commit().await
     };
     if common::retry::until_ok("database preparation", &stop, prepare).await.is_none() {

@@ -7,6 +7,7 @@ pub(crate) mod anomaly;
 pub(crate) mod claim;
 pub(crate) mod intake;
 mod judge;
+pub(crate) mod keys;
 pub(crate) mod operate;
 pub(crate) mod report;
 pub(crate) mod sweep;

@@ -82,6 +82,10 @@ name!(
     /// A member.
     UserId, plain, r"^\s*[A-Za-z0-9_.@-]{1,64}\s*$"
 );
+name!(
+    /// Who holds keys.
+    Principal, plain
+);
 
 impl AccountName {
     /// The account of clients that name none.

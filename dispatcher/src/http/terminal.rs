@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use axum::extract::State;
 use axum::http::{HeaderName, header};
 use axum::response::IntoResponse;
+use common::auth::KeyRing;
 use common::error::{FieldError, Problem};
 use common::http::{Caller, Json, Query, RequestId};
 use rust_decimal::Decimal;
@@ -173,6 +174,7 @@ impl Claimed {
     (status = 409, body = Problem), (status = 422, body = Problem), (status = 503, body = Problem)))]
 pub(crate) async fn pending(
     State(dispatcher): State<Arc<Dispatcher>>,
+    State(keys): State<KeyRing>,
     caller: Caller,
     Query(poll): Query<Poll>,
 ) -> Result<impl IntoResponse, Error> {
@@ -206,11 +208,16 @@ pub(crate) async fn pending(
         session: poll.session.as_deref(),
         protocol,
         login: poll.login,
+        key_id: &caller.0.key_id,
     };
     let started = Instant::now();
     let mut changes = dispatcher.wake.watch(account);
     let mut woken = Wakes::Changed;
     loop {
+        // The key may have ended while the poll was held; the claim looks once more, at the table.
+        if !keys.knows(&caller.0) {
+            return Err(Error::KeyEnded);
+        }
         let claimed = look(&dispatcher, &claimant, limit, woken).await?;
         if let Some(claimed) = claimed {
             return Ok(([NO_STORE], axum::Json(hand_out(claimed, dispatcher.clock.now(), started))));

@@ -1,13 +1,10 @@
-//! Accounts, their keys and terminals, and the figures they report.
+//! Accounts, their terminals, and the figures they report.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use common::audit::{self, Entry};
-use common::auth::ApiKey;
-use common::domain::{AccountName, Mode, Percent, Symbol, UserId, Volume};
+use common::domain::{Mode, Percent, Symbol, Volume};
 use common::message::AccountUpdated;
 use serde::Deserialize as _;
-use serde_json::json;
 use sqlx::PgConnection;
 use time::{Date, OffsetDateTime};
 
@@ -206,44 +203,6 @@ pub(crate) async fn set_state(db: &mut PgConnection, account: &str, state: &Stat
     .execute(db)
     .await
     .map(drop)
-}
-
-/// Stores keys, and makes the accounts that terminals' keys are bound to.
-pub(crate) async fn register_keys(
-    db: &mut PgConnection,
-    keys: &[ApiKey],
-    now: OffsetDateTime,
-) -> Result<(), sqlx::Error> {
-    let mut entries = Vec::new();
-    for key in keys {
-        let identity = &key.identity;
-        let account = identity.account.as_ref().map(AccountName::as_str);
-        let scopes: Vec<String> = identity.scopes.iter().map(|scope| scope.as_str().to_owned()).collect();
-        if let Some(account) = account {
-            sqlx::query!("insert into accounts (account) values ($1) on conflict do nothing", account)
-                .execute(&mut *db)
-                .await?;
-        }
-        let stored = sqlx::query!(
-            "insert into api_keys (key_id, principal, secret_sha256, scopes, account, user_id)
-             values ($1, $2, $3, $4, $5, $6) on conflict (key_id) do nothing",
-            identity.key_id,
-            identity.principal,
-            &key.secret_sha256[..],
-            &scopes,
-            account,
-            identity.user.as_ref().map(UserId::as_str)
-        )
-        .execute(&mut *db)
-        .await?;
-        if stored.rows_affected() == 1 {
-            let details = json!({"key_id": identity.key_id, "scopes": scopes, "account": account,
-                "user_id": identity.user.as_ref().map(UserId::as_str)});
-            let principal = &identity.principal;
-            entries.push(Entry { at: now, event: "key.created", principal, request_id: "environment", details });
-        }
-    }
-    audit::append(db, crate::NAME, &entries).await
 }
 
 /// Remembers that an installation of the terminal asked for work.

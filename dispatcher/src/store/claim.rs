@@ -25,6 +25,8 @@ pub(crate) struct Claimant<'a> {
     pub(crate) protocol: i16,
     /// The account at the broker that it is logged in to, where it says.
     pub(crate) login: Option<i64>,
+    /// The key it was let in with: nothing is handed to one that ended since.
+    pub(crate) key_id: &'a str,
 }
 
 /// A signal as it is handed out.
@@ -134,6 +136,8 @@ async fn mark(
              update signals set state = 'processing', code = null, message = null, attempt = attempt + 1,
                  claimed_by = $3, claim_protocol = $4, claimed_at = $5, lease_expires_at = $6, claim_session = $7
              where id = any($1) and account = $2 and state = 'pending' and (expires_at is null or expires_at > $5)
+               and not exists (select from api_keys k
+                               where k.key_id = $9 and (k.revoked_at is not null or k.expires_at <= $5))
              returning *
          ), logged as (
              insert into signal_events (signal_id, at, state, attempt, details)
@@ -158,7 +162,8 @@ async fn mark(
         now,
         now + LEASE,
         claimant.session,
-        day(now)
+        day(now),
+        claimant.key_id
     )
     .fetch_all(db)
     .await

@@ -131,7 +131,8 @@ async fn every_endpoint_asks_for_a_key_with_its_scope() {
             let keys = &whole.sandbox.keys;
             let wrong = if path == "/api/signal" { keys.terminal() } else { keys.generator() };
             let body = r#"{"symbol":"X","action":"BUY","amount":1,"mode":"active","outcome":"failed","balance":1,
-                "equity":1,"margin":0,"free_margin":1,"profit":0,"note":"seen","login":1}"#;
+                "equity":1,"margin":0,"free_margin":1,"profit":0,"note":"seen","login":1,
+                "principal":"p","scopes":["read"]}"#;
             let body = if path.ends_with("/risk") {
                 r#"{"symbols_allowed":null,"volume_max":1,"positions_max":1,"openings_per_day_max":1,"daily_loss_percent_max":1,
                     "signal_ttl_seconds":1,"default_volume":1,"symbol_map":{},"login":null}"#
