@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use axum::extract::State;
+use common::crash;
 use common::domain::{Cents, decimal};
 use common::error::{FieldError, Problem};
 use common::http::{Caller, Json, RequestId};
@@ -102,6 +103,7 @@ async fn keep(dispatcher: &Dispatcher, update: &AccountUpdated) -> Result<Accoun
         account::set_state(&mut transaction, name, state).await?;
     }
     transaction.commit().await?;
+    crash::point("kept");
     let stopped = |state: &gate::State| state.day.loss.is_some() && before.loss_today(state.at).is_none();
     if let Some(gate::State { day, .. }) = state.filter(stopped) {
         tracing::error!(
@@ -167,6 +169,7 @@ pub(crate) async fn update(
     let (published, kept) = tokio::join!(publish, keep(&dispatcher, &envelope.body));
     let AccountRow { mode, magic_base, .. } = kept?;
     published?;
+    crash::point("updated");
     metrics::gauge!("pipeline_terminal_last_update_timestamp_seconds", "account" => envelope.body.account.to_string())
         .set(seconds(received_at));
     Ok(axum::Json(Updated { status: "ok", message: "account figures accepted", mode, magic_base }))
