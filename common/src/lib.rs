@@ -6,6 +6,7 @@ pub mod audit;
 pub mod auth;
 pub mod clock;
 pub mod config;
+pub mod crash;
 pub mod database;
 pub mod domain;
 pub mod error;

@@ -21,6 +21,7 @@ use lapin::{BasicProperties, Channel, Confirmation, Connection, ConnectionProper
 use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 
+use crate::crash;
 use crate::message::{Body, Envelope};
 use crate::retry::{self, Pauses};
 use crate::service::{Lifecycle, Ready};
@@ -125,6 +126,7 @@ impl Publisher {
         let options = BasicPublishOptions { mandatory: true, ..BasicPublishOptions::default() };
         let confirmed = async {
             let confirm = channel.basic_publish(name.into(), name.into(), options, &payload, properties).await?;
+            crash::point("published");
             confirm.await
         };
         tokio::select! {
@@ -321,6 +323,7 @@ impl Consumer {
             }
         }
         self.ready.set(true);
+        crash::point("handled");
         let acknowledged = channel.basic_ack(last_tag, BasicAckOptions { multiple: true });
         let acknowledged = tokio::time::timeout(CONNECT_DEADLINE, acknowledged).await;
         // Not acknowledged: the batch comes again and changes nothing.

@@ -3,6 +3,7 @@
 use axum::extract::State;
 use axum::http::HeaderMap;
 use common::auth::Scope;
+use common::crash;
 use common::error::Problem;
 use common::http::{Caller, Json, RequestId};
 use common::message::{Body as _, Envelope, SignalAccepted};
@@ -77,6 +78,7 @@ async fn post_signal(
         tracing::warn!(signal.id = %envelope.body.signal_id, request.id = %request_id, %error, "outcome unknown");
         Error::Publish(error)
     })?;
+    crash::point("confirmed");
     metrics::counter!("pipeline_signals_accepted_total").increment(1);
     tracing::debug!(signal.id = %answer.signal_id, request.id = %request_id, "accepted");
     Ok(axum::Json(answer))

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use axum::extract::State;
+use common::crash;
 use common::domain::{AccountName, Cents, decimal};
 use common::error::{FieldError, Problem};
 use common::http::{Caller, Json, RequestId};
@@ -149,6 +150,7 @@ async fn keep(dispatcher: &Dispatcher, update: &AccountUpdated) -> Result<Accoun
         account::set_state(&mut transaction, name, state).await?;
     }
     transaction.commit().await?;
+    crash::point("kept");
     let stopped = |state: &gate::State| state.day.loss.is_some() && before.loss_today(state.at).is_none();
     if let Some(gate::State { day, .. }) = state.filter(stopped) {
         tracing::error!(
@@ -189,5 +191,6 @@ pub(crate) async fn update(
     // First, so that it is kept also while the broker of messages is away, and no other account's figures go further.
     let AccountRow { mode, magic_base, .. } = keep(&dispatcher, &envelope.body).await?;
     dispatcher.publisher.publish(&envelope).await.map_err(Error::Publish)?;
+    crash::point("updated");
     Ok(axum::Json(Updated { status: "ok", message: "account figures accepted", mode, magic_base }))
 }

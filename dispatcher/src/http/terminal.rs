@@ -7,6 +7,7 @@ use axum::extract::State;
 use axum::http::{HeaderName, header};
 use axum::response::IntoResponse;
 use common::auth::KeyRing;
+use common::crash;
 use common::error::{FieldError, Problem};
 use common::http::{Caller, Json, Query, RequestId};
 use rust_decimal::Decimal;
@@ -254,6 +255,9 @@ async fn look(
         return Ok((!choice.claim.is_empty() || !choice.reject.is_empty()).then(Vec::new));
     }
     let claimed = claim::claim(&mut db, claimant, limit, now).await?;
+    if !claimed.is_empty() {
+        crash::point("claimed");
+    }
     Ok((!claimed.is_empty()).then_some(claimed))
 }
 
@@ -369,6 +373,7 @@ pub(crate) async fn confirm(
     let changed = Changed::from([account.to_owned()]);
     dispatcher.tell_others(&mut transaction, &changed).await?;
     transaction.commit().await?;
+    crash::point("taken");
     dispatcher.wake.wake_all(&changed, Wakes::Changed);
     if let Some(state) = outcome.ended {
         metrics::counter!("pipeline_signals_ended_total", "state" => state.as_str()).increment(1);

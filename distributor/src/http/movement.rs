@@ -5,6 +5,7 @@ use std::sync::Arc;
 use axum::extract::State;
 use axum::http::HeaderMap;
 use common::auth::Scope;
+use common::crash;
 use common::domain::{AccountName, decimal};
 use common::error::{FieldError, Problem};
 use common::http::{Caller, Json, Path, Query, RequestId};
@@ -199,6 +200,7 @@ async fn move_money(distributor: &Distributor, caller: &Caller, asked: Asked<'_>
     let total =
         shares.iter().find(|share| share.account == account).map_or(0, |share| share.investment + share.pending);
     transaction.commit().await?;
+    crash::point("moved");
     distributor.outdated.notify_one();
     Ok(axum::Json(Moved { movement: recorded.into(), total: money(total) }))
 }

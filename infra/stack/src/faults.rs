@@ -4,10 +4,12 @@
 //! Invariant: it ends by itself, in a time that the number of rounds bounds, and nothing it started goes on running.
 
 pub mod choices;
+mod crash;
 mod fault;
 mod load;
 mod program;
 mod proxy;
+mod report;
 mod stage;
 mod store;
 
@@ -18,27 +20,35 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 use std::time::{Duration, Instant};
 
-use serde::Serialize;
 use serde_json::json;
 use sqlx::{Connection as _, PgConnection};
 use tokio_util::sync::CancellationToken;
 
 use crate::check::{self, CheckError, Verdict};
 use crate::client::{Client, ClientError};
+use crate::market::now;
 use crate::sandbox::lift_limits;
 use crate::servers::ServersError;
 use choices::Choices;
-use fault::Deck;
+use fault::{Deck, Fault};
 use load::{Load, Sender};
+use report::{Report, Round};
 use stage::{Link, Stage};
 
 /// Longest run.
-const ROUNDS_MAX: u64 = 100;
-/// Load before the first fault, and between two: RabbitMQ 3.10 does not recover a queue that is younger than 2 s.
-const CALM: (u64, u64) = (1_000, 2_000);
+const ROUNDS_MAX: i64 = 1_000;
+/// A longer run is under as much less load, so that the history which it leaves, and which terminals read at their start,
+/// is as long as that of so many rounds.
+const LOUD_ROUNDS: u32 = 150;
+/// Between two signals of a sender.
+const PACE: Duration = Duration::from_millis(80);
+/// Load between two rounds.
+const CALM: (u64, u64) = (750, 1_750);
+/// Load before the first one: RabbitMQ 3.10 does not recover a queue that is younger than 2 s.
 const WARM_UP: Duration = Duration::from_secs(3);
-/// How long a fault waits for claims that are under way.
+/// How long a fault waits for claims that are under way, and how long of that for posts in flight as well.
 const BUSY: Duration = Duration::from_secs(1);
+const POSTING: Duration = Duration::from_millis(300);
 /// From the end of a fault until a signal goes the whole way again.
 const NORMAL_DEADLINE: Duration = Duration::from_mins(1);
 /// How long a signal may take before another one is sent to see whether all is normal.
@@ -52,8 +62,8 @@ const SETTLED: Duration = Duration::from_secs(15);
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// How often something goes wrong
-    #[arg(long, default_value_t = 6, value_parser = clap::value_parser!(u64).range(1..=ROUNDS_MAX))]
-    rounds: u64,
+    #[arg(long, default_value_t = 6, value_parser = clap::value_parser!(u32).range(1..=ROUNDS_MAX))]
+    rounds: u32,
     /// Repeats the choices of an earlier run
     #[arg(long)]
     seed: Option<u64>,
@@ -92,22 +102,12 @@ pub enum FaultsError {
     Address(String),
     #[error("{0} was told to end, and did not in order")]
     Stopped(&'static str),
+    #[error("somebody took the file of {0}, and no {1} ended")]
+    Undead(&'static str, &'static str),
     #[error("not back to normal {1:?} after {0}; the logs are in {2}")]
     NotNormal(&'static str, Duration, PathBuf),
     #[error("stopped before the end")]
     Interrupted,
-}
-
-/// What one round was like.
-#[derive(Debug, Serialize)]
-struct Round {
-    faults: Vec<String>,
-    /// Signals that a terminal had taken and not yet answered for when it began.
-    claims_under_way: i64,
-    /// Posts that waited for their answer when it began.
-    posts_in_flight: usize,
-    /// From the end of the fault until every service was ready and a signal had gone the whole way.
-    normal_after_ms: u128,
 }
 
 /// Runs it; fails where a promise was broken.
@@ -118,6 +118,7 @@ pub async fn main(args: Args, stop: CancellationToken) -> Result<ExitCode, Fault
         None => std::env::temp_dir().join(format!("stack-faults-{}", uuid::Uuid::new_v4().simple())),
     };
     make_folder(&folder)?;
+    leave_no_cores()?;
     writeln!(std::io::stdout(), "seed {seed}   logs, books and data in {}", folder.display())?;
     let outcome = tokio::select! {
         outcome = run(&args, seed, &folder) => outcome,
@@ -125,25 +126,28 @@ pub async fn main(args: Args, stop: CancellationToken) -> Result<ExitCode, Fault
     };
     // Whatever was cut short: the programs ended with the stage, the servers outlive it.
     crate::servers::stop_leftovers(&folder.join("servers")).await?;
-    let (rounds, verdict, astray) = outcome?;
+    let Outcome { rounds, report, verdict, astray } = outcome?;
     let kept = verdict.violations.is_empty() && astray.is_empty();
     let mut out = std::io::stdout().lock();
+    report.print(&mut out)?;
     verdict.print(&mut out)?;
     if !astray.is_empty() {
         writeln!(out, "ended by itself, or not in order: {}", astray.join(", "))?;
     }
     if args.json {
-        let claims: i64 = rounds.iter().map(|round| round.claims_under_way).sum();
-        writeln!(
-            out,
-            "{}",
-            json!({"seed": seed, "rounds": rounds, "claims_under_way": claims, "verdict": verdict, "astray": astray})
-        )?;
+        let all = json!({"seed": seed, "rounds": rounds, "report": report, "verdict": verdict, "astray": astray});
+        writeln!(out, "{all}")?;
     }
     if kept && args.data.is_none() {
         std::fs::remove_dir_all(&folder)?;
     }
-    Ok(if kept { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(if kept && report.is_worth_something() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// What dies at a named place is no failure to look into.
+fn leave_no_cores() -> std::io::Result<()> {
+    use rustix::process::{Resource, Rlimit, setrlimit};
+    Ok(setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) })?)
 }
 
 /// One that the servers' users can pass through.
@@ -152,15 +156,26 @@ fn make_folder(folder: &Path) -> std::io::Result<()> {
     std::fs::DirBuilder::new().mode(0o711).create(folder)
 }
 
-async fn run(args: &Args, seed: u64, folder: &Path) -> Result<(Vec<Round>, Verdict, Vec<&'static str>), FaultsError> {
+/// What a run came to.
+struct Outcome {
+    rounds: Vec<Round>,
+    report: Report,
+    verdict: Verdict,
+    /// What ended by itself, or not in order.
+    astray: Vec<&'static str>,
+}
+
+async fn run(args: &Args, seed: u64, folder: &Path) -> Result<Outcome, FaultsError> {
     let mut choices = Choices::new(seed);
     let mut stage = Stage::start(folder, args.ea.as_deref()).await?;
     let operator = stage.keys.operator().to_owned();
     let senders = stage.url(Link::Senders);
     let members = Client::new(&stage.url(Link::Members), &operator)?;
-    let mut load = Load::start(folder, stage.keys.generator(), &senders, members, &mut choices)?;
+    let pace = PACE * args.rounds.max(LOUD_ROUNDS) / LOUD_ROUNDS;
+    let mut load = Load::start(folder, stage.keys.generator(), &senders, pace, members, &mut choices)?;
     let log = folder.join("probe.jsonl");
     let mut probe = Sender::new("probe", &senders, &operator, &log, Arc::new(AtomicUsize::new(0)))?;
+    let posting = load.logs.clone();
     load.logs.push(log);
     normal(&mut stage, &mut probe, folder).await?;
     // The gate would soon let nothing through, and there would be little to judge.
@@ -170,42 +185,78 @@ async fn run(args: &Args, seed: u64, folder: &Path) -> Result<(Vec<Round>, Verdi
     let mut rounds = Vec::new();
     for number in 1..=args.rounds {
         tokio::time::sleep(choices.millis(CALM.0, CALM.1)).await;
-        let mut faults = deck.deal(&mut choices);
-        let claims_under_way = busy(&stage).await?;
-        let posts_in_flight = load.in_flight();
-        for fault in &faults {
-            stage.inject(fault).await?;
-        }
-        let began = Instant::now();
-        faults.sort_by_key(|fault| fault.lasts);
-        for fault in &faults {
-            tokio::time::sleep(fault.lasts.saturating_sub(began.elapsed())).await;
-            stage.lift(fault).await?;
-        }
-        let normal_after = normal(&mut stage, &mut probe, folder).await?;
-        let faults: Vec<String> = faults.iter().map(ToString::to_string).collect();
-        let normal_after_ms = normal_after.as_millis();
+        let faults = deck.deal(&mut choices);
+        let round = play(&mut stage, &load, &mut probe, faults, folder).await?;
         writeln!(
             std::io::stdout(),
-            "round {number}  {}: {claims_under_way} claims under way, {posts_in_flight} posts in flight; \
-             normal {normal_after_ms} ms after",
-            faults.join(" and ")
+            "round {number}  {}: {} claims under way, {} posts in flight; normal {} ms after",
+            round.faults.join(" and "),
+            round.claims_under_way,
+            round.posts_in_flight,
+            round.normal_after_ms
         )?;
-        rounds.push(Round { faults, claims_under_way, posts_in_flight, normal_after_ms });
+        rounds.push(round);
     }
     let logs = load.finish().await?;
     let verdict = drain(&stage, &logs).await?;
-    Ok((rounds, verdict, stage.stop().await?))
+    let mut posts = Vec::new();
+    for log in posting {
+        posts.extend(check::log::read(&log)?);
+    }
+    let report = report::report(&rounds, &posts, &verdict);
+    Ok(Outcome { rounds, report, verdict, astray: stage.stop().await? })
 }
 
-/// Waits for a moment at which a terminal has signals in its hands, for a while: a fault that finds nobody at work shows
-/// little. How many it has.
-async fn busy(stage: &Stage) -> Result<i64, FaultsError> {
+/// One round: lets these things go wrong, mends them, and waits until all is normal.
+async fn play(
+    stage: &mut Stage,
+    load: &Load,
+    probe: &mut Sender,
+    mut faults: Vec<Fault>,
+    folder: &Path,
+) -> Result<Round, FaultsError> {
+    let (claims_under_way, posts_in_flight) = busy(stage, load).await?;
+    let began_at = now();
+    let kinds = faults.iter().map(|fault| fault.what.kind()).collect();
+    let mut unreached = Vec::new();
+    for fault in &faults {
+        if !stage.inject(fault).await? {
+            unreached.push(fault.what.kind());
+        }
+    }
+    let began = Instant::now();
+    faults.sort_by_key(|fault| fault.lasts);
+    for fault in &faults {
+        tokio::time::sleep(fault.lasts.saturating_sub(began.elapsed())).await;
+        stage.lift(fault).await?;
+    }
+    let normal_after = normal(stage, probe, folder).await?;
+    let told = |fault: &Fault| {
+        let nobody = unreached.contains(&fault.what.kind());
+        format!("{fault}{}", if nobody { " (nobody came by)" } else { "" })
+    };
+    Ok(Round {
+        faults: faults.iter().map(told).collect(),
+        kinds,
+        unreached,
+        claims_under_way,
+        posts_in_flight,
+        normal_after_ms: u64::try_from(normal_after.as_millis()).unwrap_or(u64::MAX),
+        began_at,
+        ended_at: now(),
+    })
+}
+
+/// Waits for a moment at which a terminal has signals in its hands and senders wait for answers, for a while: a fault that
+/// finds nobody at work shows little. How many of both there are.
+async fn busy(stage: &Stage, load: &Load) -> Result<(i64, usize), FaultsError> {
     let began = Instant::now();
     loop {
         let (claims, _) = store::under_way(&stage.servers.database_url).await?;
-        if claims > 0 || began.elapsed() > BUSY {
-            return Ok(claims);
+        let posts = load.in_flight();
+        let at_work = claims > 0 && (posts > 0 || began.elapsed() > POSTING);
+        if at_work || began.elapsed() > BUSY {
+            return Ok((claims, posts));
         }
     }
 }
@@ -238,12 +289,15 @@ async fn drain(stage: &Stage, logs: &[PathBuf]) -> Result<Verdict, FaultsError> 
     loop {
         let (_, open) = store::under_way(&stage.servers.database_url).await?;
         settled = if open == 0 { settled.or_else(|| Some(Instant::now())) } else { None };
-        let mut db = PgConnection::connect(&stage.servers.database_url).await?;
-        let verdict = check::judge(&check::read(&mut db, logs, &stage.market(), "main", Duration::ZERO).await?);
-        db.close().await?;
         let waited = settled.is_some_and(|at| at.elapsed() > SETTLED) || began.elapsed() > DRAIN_DEADLINE;
-        if (open == 0 && verdict.violations.is_empty()) || waited {
-            return Ok(verdict);
+        // All that ever happened is read for it: only where it can be the last time.
+        if open == 0 || waited {
+            let mut db = PgConnection::connect(&stage.servers.database_url).await?;
+            let verdict = check::judge(&check::read(&mut db, logs, &stage.market(), "main", Duration::ZERO).await?);
+            db.close().await?;
+            if verdict.violations.is_empty() || waited {
+                return Ok(verdict);
+            }
         }
         tokio::time::sleep(Duration::from_millis(500)).await;
     }

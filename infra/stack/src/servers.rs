@@ -222,6 +222,16 @@ impl Servers {
         self.postgres.kill().await
     }
 
+    /// Freezes PostgreSQL with all of its sessions.
+    pub async fn freeze_postgres(&self) -> Result<(), ServersError> {
+        self.postgres.freeze().await
+    }
+
+    /// Lets a frozen PostgreSQL go on.
+    pub fn thaw_postgres(&self) -> Result<(), ServersError> {
+        self.postgres.thaw()
+    }
+
     /// Starts RabbitMQ again on the same port, or does nothing when it runs.
     pub async fn start_rabbit(&self) -> Result<(), ServersError> {
         self.rabbit.start().await

@@ -7,6 +7,7 @@ use rustix::process::Signal;
 
 use super::FaultsError;
 use super::choices::Choices;
+use super::crash::{POINTS, Point};
 use super::proxy::Line;
 use super::stage::{Link, Stage};
 
@@ -26,6 +27,8 @@ pub(super) enum What {
     Restart(Who),
     /// SIGSTOP; SIGCONT at the end.
     Freeze(Who),
+    /// A process of a service dies at this place of its code; started again at the end.
+    Crash(Point),
     /// A line that is not whole.
     Line(Link, Line),
     /// RabbitMQ says that it has no memory left.
@@ -42,39 +45,58 @@ pub(super) enum Who {
     Program(&'static str),
 }
 
-impl fmt::Display for Who {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(match self {
+impl Who {
+    fn name(self) -> &'static str {
+        match self {
             Self::Postgres => "PostgreSQL",
             Self::Rabbit => "RabbitMQ",
             Self::Program(name) => name,
-        })
+        }
+    }
+
+    /// The service of which it is one instance, or itself.
+    fn service(self) -> &'static str {
+        self.name().split('-').next().unwrap_or_default()
     }
 }
 
 impl fmt::Display for Fault {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.what {
-            What::Kill(who) => write!(formatter, "kill {who}"),
-            What::Restart(who) => write!(formatter, "restart {who}"),
-            What::Freeze(who) => write!(formatter, "freeze {who}"),
-            What::Line(link, line) => write!(formatter, "{line:?} line {link:?}"),
-            What::MemoryAlarm => formatter.write_str("memory alarm of RabbitMQ"),
-            What::DiskAlarm => formatter.write_str("disk alarm of RabbitMQ"),
+            What::Kill(who) => write!(formatter, "kill {}", who.name()),
+            What::Restart(who) => write!(formatter, "restart {}", who.name()),
+            What::Freeze(who) => write!(formatter, "freeze {}", who.name()),
+            _ => formatter.write_str(&self.what.kind()),
         }?;
         write!(formatter, " for {} ms", self.lasts.as_millis())
     }
 }
 
 impl What {
-    /// Whether both are about the same thing, so that they can't go wrong at once.
+    /// What it is called, whichever instance of a service it is about.
+    pub(super) fn kind(self) -> String {
+        match self {
+            Self::Kill(who) => format!("{} killed", who.service()),
+            Self::Restart(who) => format!("{} restarted", who.service()),
+            Self::Freeze(who) => format!("{} frozen", who.service()),
+            Self::Crash(point) => format!("{} dies {}", point.service, point.when),
+            Self::Line(link, line) => format!("line {} {line}", link.ends()),
+            Self::MemoryAlarm => "memory alarm of RabbitMQ".to_owned(),
+            Self::DiskAlarm => "disk alarm of RabbitMQ".to_owned(),
+        }
+    }
+
+    /// Whether both are about the same thing, so that they can't go wrong at once. A crash is about each instance of its
+    /// service.
     fn meets(self, other: Self) -> bool {
         let subject = |what| match what {
-            What::Kill(who) | What::Restart(who) | What::Freeze(who) => (Some(who), None),
-            What::Line(link, _) => (None, Some(link)),
-            What::MemoryAlarm | What::DiskAlarm => (Some(Who::Rabbit), None),
+            What::Kill(who) | What::Restart(who) | What::Freeze(who) => who.name(),
+            What::Crash(point) => point.service,
+            What::Line(link, _) => link.ends(),
+            What::MemoryAlarm | What::DiskAlarm => Who::Rabbit.name(),
         };
-        subject(self) == subject(other)
+        let (one, two) = (subject(self), subject(other));
+        one.starts_with(two) || two.starts_with(one)
     }
 }
 
@@ -89,11 +111,9 @@ impl Deck {
         let mut all = vec![What::MemoryAlarm, What::DiskAlarm];
         let everybody = programs.iter().map(|name| Who::Program(name));
         for who in everybody.chain([Who::Postgres, Who::Rabbit]) {
-            all.extend([What::Kill(who), What::Restart(who)]);
-            if who != Who::Postgres {
-                all.push(What::Freeze(who));
-            }
+            all.extend([What::Kill(who), What::Restart(who), What::Freeze(who)]);
         }
+        all.extend(POINTS.iter().map(|point| What::Crash(*point)));
         for link in Link::ALL {
             let slow = Line::Slow(Duration::from_millis(150));
             all.extend([Line::Cut, Line::Reset, Line::Halved, slow].map(|line| What::Line(link, line)));
@@ -101,10 +121,10 @@ impl Deck {
         Self { all, left: Vec::new() }
     }
 
-    /// One thing, or two at once.
+    /// One thing, or, one time in three, two at once.
     pub(super) fn deal(&mut self, choices: &mut Choices) -> Vec<Fault> {
         let mut faults: Vec<Fault> = Vec::new();
-        for _ in 0..=choices.below(2) {
+        for _ in 0..=u64::from(choices.below(3) == 0) {
             if self.left.is_empty() {
                 self.left.clone_from(&self.all);
                 choices.shuffle(&mut self.left);
@@ -114,12 +134,15 @@ impl Deck {
                 faults.push(Fault { what: self.left.remove(place), lasts: choices.millis(500, 3_000) });
             }
         }
+        // A place is come by only while the rest works.
+        faults.sort_by_key(|fault| !matches!(fault.what, What::Crash(_)));
         faults
     }
 }
 
 impl Stage {
-    pub(super) async fn inject(&mut self, fault: &Fault) -> Result<(), FaultsError> {
+    /// Makes it go wrong; false where it did not, because nobody came by.
+    pub(super) async fn inject(&mut self, fault: &Fault) -> Result<bool, FaultsError> {
         match fault.what {
             What::Kill(Who::Postgres) => self.servers.kill_postgres().await?,
             What::Kill(Who::Rabbit) => self.servers.kill_rabbit().await?,
@@ -131,12 +154,14 @@ impl Stage {
                     return Err(FaultsError::Stopped(name));
                 }
             }
+            What::Freeze(Who::Postgres) => self.servers.freeze_postgres().await?,
             What::Freeze(who) => self.signal(who, Signal::STOP)?,
+            What::Crash(point) => return self.crash(point).await,
             What::Line(link, line) => self.line(link).set(line),
             What::MemoryAlarm => self.control("set_vm_memory_high_watermark", "1").await?,
             What::DiskAlarm => self.control("set_disk_free_limit", "1000000GB").await?,
         }
-        Ok(())
+        Ok(true)
     }
 
     pub(super) async fn lift(&mut self, fault: &Fault) -> Result<(), FaultsError> {
@@ -144,7 +169,9 @@ impl Stage {
             What::Kill(Who::Postgres) | What::Restart(Who::Postgres) => self.servers.start_postgres().await?,
             What::Kill(Who::Rabbit) | What::Restart(Who::Rabbit) => self.servers.start_rabbit().await?,
             What::Kill(Who::Program(name)) | What::Restart(Who::Program(name)) => self.program(name).start()?,
+            What::Freeze(Who::Postgres) => self.servers.thaw_postgres()?,
             What::Freeze(who) => self.signal(who, Signal::CONT)?,
+            What::Crash(point) => self.start_again(point)?,
             What::Line(link, _) => self.line(link).set(Line::Whole),
             What::MemoryAlarm => self.control("set_vm_memory_high_watermark", "2GB").await?,
             What::DiskAlarm => self.control("set_disk_free_limit", "100MB").await?,
@@ -152,7 +179,6 @@ impl Stage {
         Ok(())
     }
 
-    /// PostgreSQL is not frozen as a whole: its line is halved instead.
     fn signal(&mut self, who: Who, signal: Signal) -> Result<(), FaultsError> {
         let rabbit = self.servers.rabbit_pid().and_then(|id| rustix::process::Pid::from_raw(i32::try_from(id).ok()?));
         match (who, rabbit) {
@@ -193,6 +219,9 @@ mod tests {
             assert!((1..=2).contains(&faults.len()), "{faults:?}");
             assert!(faults.len() == 1 || !faults[0].what.meets(faults[1].what), "{faults:?}");
         }
+        let crash = What::Crash(Point { service: "ingest", name: "confirmed", when: "" });
+        assert!(crash.meets(What::Kill(Who::Program("ingest-2"))), "the instance that is left would have to come by");
+        assert!(!crash.meets(What::Line(Link::Senders, Line::Cut)));
     }
 
     /// Goal: everything has gone wrong once before anything does so again.

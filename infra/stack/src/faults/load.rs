@@ -20,9 +20,7 @@ use crate::market::now;
 /// Senders; each has a symbol of its own, so that it knows the order in which its signals were accepted.
 const SENDERS: usize = 8;
 /// Who waits longer has no answer.
-const PATIENCE: Duration = Duration::from_secs(3);
-/// Between two signals of a sender.
-const PACE: Duration = Duration::from_millis(80);
+pub(super) const PATIENCE: Duration = Duration::from_secs(3);
 /// Between two attempts at the same signal.
 const RETRY_PAUSE: Duration = Duration::from_millis(100);
 /// Attempts at a signal until it is given up.
@@ -40,11 +38,12 @@ pub(super) struct Load {
 }
 
 impl Load {
-    /// Starts senders at this URL, and members at that one, who keep their money moving.
+    /// Starts senders at this URL, each with a signal every `pace`, and members at that one, who keep their money moving.
     pub(super) fn start(
         folder: &Path,
         key: &str,
         senders: &str,
+        pace: Duration,
         members: Client,
         choices: &mut Choices,
     ) -> Result<Self, super::FaultsError> {
@@ -54,7 +53,8 @@ impl Load {
             let log = folder.join(format!("sender-{number}.jsonl"));
             let symbols = SYMBOLS.iter().skip(number).step_by(SENDERS).copied().collect();
             let sender = Sender::new(&format!("s{number}"), senders, key, &log, in_flight.clone())?;
-            tasks.push(tokio::spawn(sender.work(symbols, Choices::new(choices.below(u64::MAX)), stop.clone())));
+            let own = Choices::new(choices.below(u64::MAX));
+            tasks.push(tokio::spawn(sender.work(symbols, pace, own, stop.clone())));
             logs.push(log);
         }
         tasks.push(tokio::spawn(invest(members, Choices::new(choices.below(u64::MAX)), stop.clone())));
@@ -100,7 +100,13 @@ impl Sender {
         Ok(Self { name, http, url, key, recorder: Recorder::create(log)?, in_flight, count: 0 })
     }
 
-    async fn work(mut self, symbols: Vec<&str>, mut choices: Choices, stop: CancellationToken) -> io::Result<()> {
+    async fn work(
+        mut self,
+        symbols: Vec<&str>,
+        pace: Duration,
+        mut choices: Choices,
+        stop: CancellationToken,
+    ) -> io::Result<()> {
         while !stop.is_cancelled() {
             let symbol = choices.of(&symbols).copied().unwrap_or_default();
             let body = signal(symbol, &mut choices);
@@ -115,7 +121,7 @@ impl Sender {
                 }
                 tokio::time::sleep(RETRY_PAUSE).await;
             }
-            tokio::time::sleep(PACE).await;
+            tokio::time::sleep(pace).await;
         }
         Ok(())
     }

@@ -27,6 +27,18 @@ pub(super) enum Line {
     Reset,
 }
 
+impl std::fmt::Display for Line {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Whole => formatter.write_str("whole"),
+            Self::Cut => formatter.write_str("cut"),
+            Self::Slow(delay) => write!(formatter, "slowed by {} ms", delay.as_millis()),
+            Self::Halved => formatter.write_str("without answers"),
+            Self::Reset => formatter.write_str("reset"),
+        }
+    }
+}
+
 /// Listens for one side and connects to the other; of several it takes turns, and leaves out who does not listen.
 pub(super) struct Proxy {
     pub(super) address: SocketAddr,

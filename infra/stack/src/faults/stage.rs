@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use super::FaultsError;
+use super::crash;
 use super::program::Program;
 use super::proxy::Proxy;
 use crate::platform::{Keys, write_private};
@@ -33,6 +34,17 @@ pub(super) enum Link {
 
 impl Link {
     pub(super) const ALL: [Self; 5] = [Self::Senders, Self::Terminal, Self::Members, Self::Database, Self::Broker];
+
+    /// Its two sides.
+    pub(super) fn ends(self) -> &'static str {
+        match self {
+            Self::Senders => "senders–ingest",
+            Self::Terminal => "terminal–dispatcher",
+            Self::Members => "members–distributor",
+            Self::Database => "services–PostgreSQL",
+            Self::Broker => "services–RabbitMQ",
+        }
+    }
 }
 
 pub(super) struct Stage {
@@ -42,7 +54,7 @@ pub(super) struct Stage {
     proxies: Vec<(Link, Proxy)>,
     /// Where each service's instance listens.
     services: Vec<SocketAddr>,
-    folder: PathBuf,
+    pub(super) folder: PathBuf,
     http: reqwest::Client,
     /// What ended by itself, or not in order.
     astray: Vec<&'static str>,
@@ -107,6 +119,9 @@ impl Stage {
         environment.push(("DATABASE_URL".to_owned(), through(&self.servers.database_url, Link::Database)));
         environment.push(("AMQP_URL".to_owned(), through(&self.servers.amqp_url, Link::Broker)));
         environment.push(("METRICS_ADDR".to_owned(), "127.0.0.1:0".to_owned()));
+        // The senders are few and loud.
+        environment
+            .extend(["RATE_LIMIT_PER_KEY", "RATE_LIMIT_PER_ADDRESS"].map(|name| (name.to_owned(), "0".to_owned())));
         let binary = std::env::current_exe()?;
         for (name, address) in SERVICES.into_iter().flatten().zip(self.services.clone()) {
             let mut environment = environment.clone();
@@ -146,7 +161,8 @@ impl Stage {
         Ok(())
     }
 
-    fn add(&mut self, name: &'static str, binary: PathBuf, arguments: &[&str], environment: Vec<(String, String)>) {
+    fn add(&mut self, name: &'static str, binary: PathBuf, arguments: &[&str], mut environment: Vec<(String, String)>) {
+        environment.extend(crash::variable(&self.folder, name));
         let arguments = arguments.iter().map(|text| (*text).to_owned()).collect();
         let log = self.folder.join(format!("{name}.log"));
         self.programs.push(Program { name, binary, arguments, environment, log, child: None });
@@ -155,6 +171,11 @@ impl Stage {
     /// The names of what can be killed. The native terminal's market is the broker, which is another's to run.
     pub(super) fn names(&self) -> Vec<&'static str> {
         self.programs.iter().map(|program| program.name).filter(|name| *name != "market").collect()
+    }
+
+    /// Every instance of a service.
+    pub(super) fn instances(&mut self, service: &str) -> impl Iterator<Item = &mut Program> {
+        self.programs.iter_mut().filter(move |program| program.name.split('-').next() == Some(service))
     }
 
     pub(super) fn program(&mut self, name: &str) -> &mut Program {

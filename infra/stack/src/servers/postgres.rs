@@ -21,6 +21,8 @@ use super::{START_DEADLINE, STOP_DEADLINE, ServersError};
 const INSTALLED: &str = "/usr/lib/postgresql";
 /// Longest wait for one answer while it is being watched.
 const ANSWER_DEADLINE: Duration = Duration::from_secs(2);
+/// Longest wait until the server is seen to be frozen.
+const FREEZE_DEADLINE: Duration = Duration::from_secs(1);
 /// Longest wait for the children of a killed server, which hold its shared memory.
 const ORPHANS_DEADLINE: Duration = Duration::from_secs(10);
 
@@ -136,6 +138,21 @@ impl Postgres {
         }
     }
 
+    /// Freezes the server with its sessions: itself first, so that nothing is forked meanwhile.
+    pub(super) async fn freeze(&self) -> Result<(), ServersError> {
+        for server in find(&self.folder) {
+            server.signal(Signal::STOP)?;
+            until(FREEZE_DEADLINE, async || server.is_stopped()).await;
+            server.children().iter().try_for_each(|child| child.signal(Signal::STOP))?;
+        }
+        Ok(())
+    }
+
+    /// Lets a frozen server go on.
+    pub(super) fn thaw(&self) -> Result<(), ServersError> {
+        thaw(&self.folder)
+    }
+
     pub(super) async fn stop(&self) -> Result<(), ServersError> {
         end(&self.folder).await
     }
@@ -147,7 +164,16 @@ impl Postgres {
 
 /// Ends the server of a folder in order ("fast": sessions are ended, everything is written).
 pub(super) async fn end(folder: &Folder) -> Result<(), ServersError> {
+    thaw(folder)?;
     process::end(&find(folder), Signal::INT, STOP_DEADLINE).await
+}
+
+fn thaw(folder: &Folder) -> Result<(), ServersError> {
+    for server in find(folder) {
+        server.children().iter().try_for_each(|child| child.signal(Signal::CONT))?;
+        server.signal(Signal::CONT)?;
+    }
+    Ok(())
 }
 
 /// Whether the server of a folder runs.

@@ -64,6 +64,11 @@ impl Process {
         Self::all().filter(|process| process.id != std::process::id() && named(process)).collect()
     }
 
+    /// Live processes that this one started.
+    pub(super) fn children(&self) -> Vec<Self> {
+        Self::all().filter(|process| process.parent == self.id).collect()
+    }
+
     /// The one of these that has none of the others as its parent: a server, not a fork that has yet to rename itself.
     pub(super) fn first_parent(found: &[Self]) -> Option<&Self> {
         found.iter().find(|process| found.iter().all(|other| other.id != process.parent))
@@ -76,8 +81,7 @@ impl Process {
 
     /// Whether the process of this id has ended and its parent has yet to take note: to others it still looks alive.
     pub(super) fn is_zombie(id: u32) -> bool {
-        let stat = std::fs::read_to_string(format!("/proc/{id}/stat")).unwrap_or_default();
-        stat.rsplit_once(')').is_some_and(|(_, tail)| tail.trim_start().starts_with('Z'))
+        state_of(id) == Some('Z')
     }
 
     /// Whether it still runs.
@@ -85,7 +89,12 @@ impl Process {
         Self::read(self.id).is_some_and(|now| now.started == self.started)
     }
 
-    fn signal(&self, signal: Signal) -> Result<(), ServersError> {
+    /// Whether it is frozen.
+    pub(super) fn is_stopped(&self) -> bool {
+        self.alive() && state_of(self.id) == Some('T')
+    }
+
+    pub(super) fn signal(&self, signal: Signal) -> Result<(), ServersError> {
         let Some(id) = i32::try_from(self.id).ok().and_then(Pid::from_raw) else { return Ok(()) };
         if !self.alive() {
             return Ok(());
@@ -99,12 +108,20 @@ impl Process {
     }
 }
 
+/// The letter for what a process is doing, of one that there is.
+fn state_of(id: u32) -> Option<char> {
+    let stat = std::fs::read_to_string(format!("/proc/{id}/stat")).ok()?;
+    stat.rsplit_once(')')?.1.trim_start().chars().next()
+}
+
 /// Signals the processes, again and again, and waits until none is left; kills those that outlive the deadline.
 pub(super) async fn end(processes: &[Process], signal: Signal, deadline: Duration) -> Result<(), ServersError> {
     let end = Instant::now() + deadline;
     while Instant::now() < end {
         for process in processes {
             process.signal(signal)?;
+            // A frozen one sees no other signal.
+            process.signal(Signal::CONT)?;
         }
         if gone(processes, SIGNAL_AGAIN.min(end - Instant::now())).await {
             return Ok(());

@@ -5,6 +5,7 @@
 
 use std::time::{Duration, Instant};
 
+use common::crash;
 use rust_decimal::Decimal;
 
 use super::wire::{Action, Confirm, MAGIC_SPAN, OrderKind, Signal, Status};
@@ -173,6 +174,7 @@ impl Terminal {
     pub(super) fn begin(&self, signal: &Signal) -> Result<(), Error> {
         self.crash_once(Fault::CrashBeforeSend)?;
         self.desk().journal.sending(signal.magic, signal.attempt)?;
+        crash::point("sending");
         self.crash_once(Fault::CrashWhileSending)
     }
 
@@ -220,6 +222,7 @@ impl Terminal {
         };
         self.traded.notify_one();
         if result.deal != 0 {
+            crash::point("filled");
             self.crash_once(Fault::CrashAfterFill)?;
         }
         let lost = self.has(Fault::LoseAnswer);

@@ -44,6 +44,8 @@ pub(super) struct Intent {
     pub(super) attempt: u64,
     /// Whether an order send was begun, in this attempt or an earlier one.
     pub(super) sent: bool,
+    /// Whether a report on the latest attempt is in the journal.
+    told: bool,
 }
 
 #[derive(Debug, Default)]
@@ -117,6 +119,15 @@ impl Journal {
         self.intents.get(&id).copied()
     }
 
+    /// What was begun and nobody was told of, with its magic number, in the order of the signals.
+    pub(super) fn untold(&self) -> Vec<(u64, Intent)> {
+        let base = self.base.unwrap_or_default();
+        let untold = self.intents.iter().filter(|(_, intent)| !intent.told);
+        let mut untold: Vec<_> = untold.map(|(id, intent)| (base * MAGIC_SPAN + id, *intent)).collect();
+        untold.sort_unstable_by_key(|(magic, _)| *magic);
+        untold
+    }
+
     pub(super) fn is_ours(&self, magic: u64) -> bool {
         self.base == Some(magic / MAGIC_SPAN)
     }
@@ -144,11 +155,15 @@ impl Journal {
                 self.base = Some(magic / MAGIC_SPAN);
                 let intent = self.intents.entry(magic % MAGIC_SPAN).or_default();
                 intent.attempt = intent.attempt.max(attempt);
+                intent.told = false;
             }
             Line::Sending { magic, .. } => self.intents.entry(magic % MAGIC_SPAN).or_default().sent = true,
             Line::Report { number, confirm } => {
                 self.next_number = self.next_number.max(number + 1);
                 self.covered.extend(confirm.covers());
+                if let Some(intent) = confirm.id.and_then(|id| self.intents.get_mut(&id)) {
+                    intent.told = true;
+                }
                 self.waiting.insert(number, *confirm);
             }
             Line::Answered(number) => {

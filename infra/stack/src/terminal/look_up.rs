@@ -17,6 +17,7 @@ use crate::market::{Deal, DealType, Entry, Market, Reason, TradeResult, retcode}
 impl Terminal {
     /// Asks for unresolved signals, at start until there is an answer, then every few seconds.
     pub(super) async fn reconcile(&self) -> Result<(), Error> {
+        self.resolve_own()?;
         let mut pause = Pause::new();
         loop {
             let Some(answer) =
@@ -42,6 +43,19 @@ impl Terminal {
                 return Ok(());
             }
         }
+    }
+
+    /// Tells at once what a run before this one took and did not answer for, as far as that is sure: else the platform would
+    /// ask for it only once the lease is over. The journal is believed only where the broker does not know better.
+    fn resolve_own(&self) -> Result<(), Error> {
+        let untold = self.desk().journal.untold();
+        for (magic, intent) in untold {
+            let unsent = Confirm::new(Status::NotSent).message("the terminal ended before the order was sent");
+            if let Some(confirm) = self.look_up(magic).or_else(|| (!intent.sent).then_some(unsent)) {
+                self.report(Confirm { id: Some(magic % MAGIC_SPAN), attempt: Some(intent.attempt), ..confirm })?;
+            }
+        }
+        Ok(())
     }
 
     fn resolve(&self, signals: &[Signal]) -> Result<(), Error> {

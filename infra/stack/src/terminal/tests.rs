@@ -273,6 +273,24 @@ async fn a_claim_that_was_never_sent_is_given_back_and_can_be_taken_again() {
     assert_eq!((&said["status"], &said["attempt"]), (&json!("executed"), &json!(2)));
 }
 
+/// Goal: nobody waits for the end of a lease where the journal and the broker know what became of the claim.
+#[tokio::test]
+async fn a_new_run_tells_at_once_what_the_one_before_left_open() {
+    for (fault, told) in [(Fault::CrashBeforeSend, "not_sent"), (Fault::CrashAfterFill, "executed")] {
+        let mut bench = Bench::new().await;
+        bench.start(&[fault]);
+        bench.server.offer(vec![signal(1, json!({}))]);
+        bench.crash().await;
+        bench.start(&[]);
+        let said = bench.server.confirmation().await;
+        assert_eq!((&said["id"], &said["attempt"], &said["status"]), (&json!(1), &json!(1), &json!(told)));
+        bench.stop().await;
+        bench.start(&[]);
+        bench.server.offer(vec![signal(2, json!({}))]);
+        assert_eq!(bench.server.confirmation().await["id"], 2, "it is told once");
+    }
+}
+
 #[tokio::test]
 async fn a_send_that_may_have_happened_is_never_called_not_sent() {
     let mut bench = Bench::new().await;
