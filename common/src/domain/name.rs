@@ -84,7 +84,7 @@ name!(
 );
 name!(
     /// Who holds keys.
-    Principal, plain
+    Principal, plain, r"^\s*[A-Za-z0-9_.@-]{1,64}\s*$"
 );
 
 impl AccountName {
