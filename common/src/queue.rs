@@ -5,11 +5,13 @@
 //! only after its batch was handled; until then it is the broker's.
 
 use std::future::Future;
+use std::mem::ManuallyDrop;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use futures_util::StreamExt as _;
+use futures_util::stream::ReadyChunks;
 use lapin::message::Delivery;
 use lapin::options::{
     BasicAckOptions, BasicConsumeOptions, BasicPublishOptions, BasicQosOptions, ConfirmSelectOptions,
@@ -212,6 +214,15 @@ async fn close(connection: &Connection) {
 /// The bodies of a batch, in the queue's order.
 pub type Batch = Arc<Vec<Vec<u8>>>;
 
+/// A consumer at work. It is dropped only after its connection was closed: dropping it cancels it, and then the broker gives
+/// what is new to the next consumer before what this one holds and has not acknowledged. Where its task is dropped, the
+/// process ends and takes the connection along.
+struct Subscription {
+    connection: Connection,
+    channel: Channel,
+    batches: ManuallyDrop<ReadyChunks<lapin::Consumer>>,
+}
+
 /// Consumes one stream.
 pub struct Consumer {
     /// RabbitMQ.
@@ -234,28 +245,27 @@ impl Consumer {
     {
         while !stop.is_cancelled() {
             let open = || in_time(open_for_consuming(&self.url, &self.stream));
-            let Some((connection, channel, deliveries)) = retry::until_ok("consumer", &stop, open).await else {
+            let Some(mut subscription) = retry::until_ok("consumer", &stop, open).await else {
                 return;
             };
             self.ready.set(true);
-            let batches = deliveries.ready_chunks(BATCH_MAX);
-            self.consume(&connection, &channel, batches, &stop, &mut handle).await;
+            self.consume(&mut subscription, &stop, &mut handle).await;
             self.ready.set(false);
-            close(&connection).await;
+            close(&subscription.connection).await;
+            drop(ManuallyDrop::into_inner(subscription.batches));
         }
     }
 
     async fn consume<E, F>(
         &self,
-        connection: &Connection,
-        channel: &Channel,
-        mut batches: impl futures_util::Stream<Item = Vec<lapin::Result<Delivery>>> + Unpin,
+        subscription: &mut Subscription,
         stop: &CancellationToken,
         handle: &mut impl FnMut(Batch) -> F,
     ) where
         E: std::fmt::Display,
         F: Future<Output = Result<(), E>>,
     {
+        let Subscription { connection, channel, batches } = subscription;
         let mut counted = Instant::now();
         self.count_parked(channel).await;
         loop {
@@ -340,14 +350,15 @@ impl Consumer {
     }
 }
 
-async fn open_for_consuming(url: &str, stream: &Stream) -> lapin::Result<(Connection, Channel, lapin::Consumer)> {
+async fn open_for_consuming(url: &str, stream: &Stream) -> lapin::Result<Subscription> {
     let connection = connect(url, "consumer").await?;
     let channel = connection.create_channel().await?;
     stream.declare(&channel).await?;
     channel.basic_qos(PREFETCH, BasicQosOptions::default()).await?;
     let options = BasicConsumeOptions::default();
     let consumer = channel.basic_consume(stream.name.as_str().into(), "".into(), options, FieldTable::default());
-    Ok((connection, channel.clone(), consumer.await?))
+    let batches = consumer.await?.ready_chunks(BATCH_MAX);
+    Ok(Subscription { connection, channel, batches: ManuallyDrop::new(batches) })
 }
 
 /// Removes these streams with all that is in them. For tests and load, which make streams of their own.

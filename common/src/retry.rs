@@ -13,7 +13,7 @@ pub struct Pauses(ExponentialBackoff);
 
 impl Default for Pauses {
     fn default() -> Self {
-        Self::between(Duration::from_millis(50), Duration::from_secs(1))
+        Self::between(Duration::from_millis(50), Duration::from_millis(500))
     }
 }
 

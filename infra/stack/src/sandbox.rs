@@ -154,10 +154,11 @@ impl Sandbox {
     }
 }
 
-/// For load: more positions and openings a day than the limits of a new account let through. Returns how many accounts
+/// For load: more positions, openings a day and loss a day than the limits of a new account let through. Returns how many accounts
 /// there were.
 pub async fn lift_limits(db: &mut PgConnection) -> Result<u64, sqlx::Error> {
-    let statement = "update accounts set positions_max = 1000000, openings_per_day_max = 1000000";
+    let statement = "update accounts set positions_max = 1000000, openings_per_day_max = 1000000,
+                     daily_loss_percent_max = 100";
     Ok(sqlx::query(statement).execute(db).await?.rows_affected())
 }
 

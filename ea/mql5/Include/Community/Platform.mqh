@@ -8,7 +8,7 @@
 #define COMMUNITY_PLATFORM_MQH
 
 #define PAUSE_FIRST_MS 50
-#define PAUSE_LAST_MS  2000
+#define PAUSE_LAST_MS  1000
 // Characters of an answer that are worth logging.
 #define EXCERPT_MAX    160
 

@@ -152,6 +152,12 @@ async fn each_server_can_be_killed_stopped_and_blocked_alone() {
     assert_eq!(servers.postgres_pid(), None);
     servers.start_postgres().await.unwrap();
 
+    servers.freeze_postgres().await.unwrap();
+    let asked = tokio::time::timeout(Duration::from_millis(300), sql(&servers, "SELECT 1"));
+    assert!(asked.await.is_err(), "nobody answers");
+    servers.thaw_postgres().unwrap();
+    assert_eq!(sql(&servers, "SELECT 1").await, "1");
+
     servers.kill_rabbit().await.unwrap();
     assert_eq!(servers.rabbit_pid(), None);
     servers.start_rabbit().await.unwrap();
@@ -160,8 +166,9 @@ async fn each_server_can_be_killed_stopped_and_blocked_alone() {
     servers.stop_rabbit().await.unwrap();
     servers.start_rabbit().await.unwrap();
     assert_witness(&servers).await;
+    servers.freeze_postgres().await.unwrap();
     servers.stop().await.unwrap();
-    assert_eq!(scratch.left_over(), []);
+    assert_eq!(scratch.left_over(), [], "a frozen one ends too");
 }
 
 /// Goal: wherever a start is cut off, what it left can be ended, the next start works, and a removal takes it all.

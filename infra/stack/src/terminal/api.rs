@@ -78,12 +78,12 @@ impl Api {
     }
 }
 
-/// Pauses between failures: 50 ms, doubling, at most 2 s.
+/// Pauses between failures: 50 ms, doubling, at most 1 s.
 pub(super) struct Pause(Duration);
 
 impl Pause {
     const FIRST: Duration = Duration::from_millis(50);
-    const LAST: Duration = Duration::from_secs(2);
+    const LAST: Duration = Duration::from_secs(1);
 
     pub(super) fn new() -> Self {
         Self(Self::FIRST)
