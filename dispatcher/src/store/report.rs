@@ -25,6 +25,8 @@ pub(crate) struct Outcome {
     pub(crate) effect: String,
     /// What an operator must look at.
     pub(crate) anomaly: Option<&'static str>,
+    /// What such a report contradicts, in words.
+    known: Option<String>,
     /// The state it caused, if any.
     pub(crate) ended: Option<SignalState>,
     /// Seconds from acceptance to this end.
@@ -61,12 +63,12 @@ pub(crate) async fn apply(
         Effect::Nothing(why) => format!("recorded: {why}"),
     };
     let signal_id = signal.as_ref().map(|signal| signal.signal_id);
-    let mut outcome = Outcome { signal: None, effect: words, anomaly, ended: None, age_seconds: None };
+    let known = anomaly.is_some().then_some(known);
+    let mut outcome = Outcome { signal: None, effect: words, anomaly, known, ended: None, age_seconds: None };
     if let Some(signal) = &signal {
         outcome.signal = Some((signal.signal_id, signal.state.parse().map_err(corrupt)?));
     }
-    let known = anomaly.is_some().then_some(known);
-    if !record(db, account, confirmation, status, signal_id, &outcome, known, now).await? {
+    if !record(db, account, confirmation, status, signal_id, &outcome, now).await? {
         "repeated".clone_into(&mut outcome.effect);
         outcome.anomaly = None;
         return Ok(Some(outcome));
@@ -125,7 +127,6 @@ async fn record(
     status: Status,
     signal_id: Option<Uuid>,
     outcome: &Outcome,
-    known: Option<String>,
     now: OffsetDateTime,
 ) -> Result<bool, sqlx::Error> {
     let body = serde_json::to_string(confirmation).map_err(|error| sqlx::Error::Encode(Box::new(error)))?;
@@ -143,7 +144,7 @@ async fn record(
         body,
         outcome.effect,
         outcome.anomaly,
-        known
+        outcome.known
     )
     .execute(db)
     .await?;

@@ -23,7 +23,7 @@ struct Prometheus {
 
 impl Prometheus {
     /// Scrapes these metrics with the rules of this repository, its files in this folder.
-    async fn start(folder: &Path, metrics: &str) -> Self {
+    fn start(folder: &Path, metrics: &str) -> Self {
         let rules = Path::new(env!("CARGO_MANIFEST_DIR")).join("../prometheus/rules.yml").canonicalize().unwrap();
         let target = metrics.trim_start_matches("http://").trim_end_matches("/metrics");
         let config = json!({
@@ -85,7 +85,7 @@ impl Prometheus {
 async fn a_failed_execution_and_an_anomaly_fire_and_an_acknowledged_anomaly_ends() {
     let whole = Whole::start(&[]).await;
     let scratch = Scratch::new();
-    let prometheus = Prometheus::start(&scratch.root, &whole.platform.metrics).await;
+    let prometheus = Prometheus::start(&scratch.root, &whole.platform.metrics);
     prometheus.fires(&["Watchdog"]).await;
     let failed = "pipeline_signals_ended_total%7Bstate%3D%22failed%22%7D";
     eventually("the counter is known before its first event", || async {
