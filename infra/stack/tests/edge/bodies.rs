@@ -203,9 +203,11 @@ async fn monstrous_numbers_cost_nothing() {
         ] {
             body[field] = serde_json::from_str::<Value>(number).unwrap();
             let answer = wire.ask(request("POST", path, key, "", &body.to_string())).await;
-            let problem = answer.json();
-            assert_eq!(answer.status, 422, "{path} {field} {}: {problem}", &number[..number.len().min(20)]);
-            assert_eq!(problem["errors"][0]["field"], field, "{problem}");
+            let (problem, shown) = (answer.json(), &number[..number.len().min(20)]);
+            // Where an integer belongs the reader of JSON itself gives up.
+            let unread = answer.status == 400 && field == "ttl_seconds";
+            let named = answer.status == 422 && problem["errors"][0]["field"] == field;
+            assert!(unread || named, "{path} {field} {shown}: {problem}");
         }
     }
     assert_nothing_stored(whole, 0).await;
