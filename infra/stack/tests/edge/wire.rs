@@ -105,9 +105,7 @@ impl Wire {
     }
 
     async fn more(&mut self) -> Option<()> {
-        let mut buffer = [0; 16 * 1024];
-        let length = timeout(DEADLINE, self.stream.read(&mut buffer)).await.expect("in time").unwrap_or(0);
-        self.read.extend_from_slice(&buffer[..length]);
+        let length = timeout(DEADLINE, self.stream.read_buf(&mut self.read)).await.expect("in time").unwrap_or(0);
         (length > 0).then_some(())
     }
 
