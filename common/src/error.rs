@@ -84,6 +84,12 @@ impl Problem {
         Self { retry_after_seconds: Some(1), ..Self::new(StatusCode::SERVICE_UNAVAILABLE, code, detail) }
     }
 
+    /// Says in how many seconds to try again.
+    #[must_use]
+    pub fn retry_after(self, seconds: u32) -> Self {
+        Self { retry_after_seconds: Some(seconds), ..self }
+    }
+
     /// Says that the request may have taken effect all the same.
     #[must_use]
     pub fn outcome_unknown(self) -> Self {

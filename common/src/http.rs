@@ -1,31 +1,37 @@
 //! What every API endpoint stands on: who is asking, JSON bodies, request ids, limits, and the routes all parts share.
 
+mod body;
+mod edge;
+mod pace;
+mod rate;
+mod sender;
+mod serve;
+
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use axum::body::Bytes;
-use axum::extract::{DefaultBodyLimit, FromRef, FromRequest, FromRequestParts, MatchedPath, Request, State};
+use axum::extract::{DefaultBodyLimit, FromRef, FromRequestParts, MatchedPath, Request, State};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
-use axum::middleware::Next;
+use axum::middleware::{Next, from_fn_with_state, map_response};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-use axum::serve::{Listener, ListenerExt as _};
 use axum::{Json as AxumJson, Router};
-use serde::de::DeserializeOwned;
-use tokio::net::TcpListener;
-use tokio_util::sync::CancellationToken;
 use tower_http::catch_panic::CatchPanicLayer;
-use tower_http::timeout::TimeoutLayer;
 use utoipa::ToSchema as _;
-use utoipa::openapi::path::Operation;
+use utoipa::openapi::header::HeaderBuilder;
+use utoipa::openapi::path::{Operation, PathItem};
+use utoipa::openapi::schema::{ObjectBuilder, Type};
 use utoipa::openapi::security::{ApiKey, ApiKeyValue, SecurityRequirement, SecurityScheme};
-use utoipa::openapi::{Content, OpenApi, PathItem, Ref, RefOr};
+use utoipa::openapi::{Content, ContentBuilder, OpenApi, Ref, RefOr, ResponseBuilder};
 use utoipa_axum::router::OpenApiRouter;
 use uuid::Uuid;
 
+pub use self::body::{Json, Path, Query};
+pub use self::edge::Edge;
+pub use self::serve::{serve, serve_on};
 use crate::auth::{AuthError, Identity, KeyRing, Scope};
-use crate::error::{FieldError, Problem};
+use crate::error::Problem;
 use crate::service::{Part, Ready};
 
 #[cfg(fuzzing)]
@@ -73,8 +79,8 @@ where
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
         let ring = KeyRing::from_ref(state);
-        let outcome = ring.identify(key_of(&parts.headers)).inspect(|identity| ring.count_use(identity));
-        outcome.map(Self).map_err(|error| match error {
+        let outcome = ring.identify(key_of(&parts.headers)?).inspect(|identity| ring.count_use(identity));
+        let caller = outcome.map(Self).map_err(|error| match error {
             AuthError::Missing => Problem::new(
                 StatusCode::UNAUTHORIZED,
                 "key_missing",
@@ -86,79 +92,30 @@ where
             AuthError::NotYetKnown => {
                 Problem::unavailable("keys_unavailable", "the keys have not been read from the database yet")
             }
-        })
-    }
-}
-
-fn key_of(headers: &HeaderMap) -> Option<&str> {
-    let own = headers.get("x-api-key").and_then(|value| value.to_str().ok());
-    own.or_else(|| headers.get(header::AUTHORIZATION)?.to_str().ok()?.strip_prefix("Bearer ")).map(str::trim)
-}
-
-/// A JSON body, whatever its content type says; zero bytes at its end, which MQL5 sends, don't count.
-pub struct Json<T>(pub T);
-
-impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Json<T> {
-    type Rejection = Problem;
-
-    async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
-        let bytes = Bytes::from_request(request, state).await.map_err(|rejection| {
-            if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE {
-                let detail = format!("a body has at most {BODY_BYTES_MAX} bytes");
-                Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", detail)
-            } else {
-                Problem::new(StatusCode::BAD_REQUEST, "body_unreadable", "the body did not arrive whole")
-            }
         })?;
-        parse(&bytes).map(Self)
+        edge::admit_key(parts, &caller.0)?;
+        Ok(caller)
     }
 }
 
-fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
-    let end = bytes.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
-    // Fields without their names, which serde would take by their place.
-    if bytes.trim_ascii_start().starts_with(b"[") {
-        return Err(Problem::invalid(vec![FieldError::new("body", "is an object, not a list")]));
+/// The key of a request. Several that differ are refused: whatever stands before us may have looked at another one.
+fn key_of(headers: &HeaderMap) -> Result<Option<&str>, Problem> {
+    // What is no text is no key of ours; it is one all the same, and wrong.
+    let own = headers.get_all("x-api-key").iter().map(|value| value.to_str().unwrap_or_default());
+    let bearer =
+        headers.get_all(header::AUTHORIZATION).iter().filter_map(|value| value.to_str().ok()?.strip_prefix("Bearer "));
+    let mut keys = own.chain(bearer).map(str::trim);
+    let first = keys.next();
+    if keys.any(|key| Some(key) != first) {
+        let detail = "the request has several API keys, and they differ; send one";
+        return Err(Problem::new(StatusCode::BAD_REQUEST, "key_ambiguous", detail));
     }
-    let mut deserializer = serde_json::Deserializer::from_slice(&bytes[..end]);
-    let malformed = |error: &serde_json::Error| {
-        Problem::new(StatusCode::BAD_REQUEST, "malformed_json", format!("the body is not JSON: {error}"))
-    };
-    let value = serde_path_to_error::deserialize(&mut deserializer).map_err(|error| {
-        if error.inner().is_data() {
-            Problem::invalid(vec![FieldError::new(error.path().to_string(), error.inner().to_string())])
-        } else {
-            malformed(error.inner())
-        }
-    })?;
-    deserializer.end().map_err(|error| malformed(&error))?;
-    Ok(value)
+    Ok(first)
 }
 
-/// Query parameters; a wrong one is a problem answer.
-#[derive(FromRequestParts)]
-#[from_request(via(axum::extract::Query), rejection(Problem))]
-pub struct Query<T>(pub T);
-
-/// Path parameters; a wrong one is a problem answer.
-#[derive(FromRequestParts)]
-#[from_request(via(axum::extract::Path), rejection(Problem))]
-pub struct Path<T>(pub T);
-
-impl From<axum::extract::rejection::QueryRejection> for Problem {
-    fn from(rejection: axum::extract::rejection::QueryRejection) -> Self {
-        Self::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid_query", rejection.body_text())
-    }
-}
-
-impl From<axum::extract::rejection::PathRejection> for Problem {
-    fn from(rejection: axum::extract::rejection::PathRejection) -> Self {
-        Self::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid_path", rejection.body_text())
-    }
-}
-
-/// The API of these parts, with what they share added once.
-pub fn api(parts: Vec<Part>) -> Router {
+/// The API of these parts, with what they share added once. No other origin is allowed to read it from a browser: no
+/// answer has a header that would permit it.
+pub fn api(parts: Vec<Part>, edge: Edge) -> Router {
     let mut routes = OpenApiRouter::new();
     let mut checks = Vec::new();
     for part in parts {
@@ -182,21 +139,42 @@ pub fn api(parts: Vec<Part>) -> Router {
             Problem::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", "see /openapi.json")
         })
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
-        .layer(TimeoutLayer::with_status_code(StatusCode::SERVICE_UNAVAILABLE, REQUEST_TIMEOUT))
         .layer(CatchPanicLayer::custom(|_: Box<dyn std::any::Any + Send>| {
             tracing::error!("a request handler panicked");
             Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "an error on our side; it was logged")
                 .into_response()
         }))
-        .layer(axum::middleware::from_fn(observe))
+        .layer(from_fn_with_state(edge, observe))
 }
 
-/// Says in the document that every endpoint of it asks for a key.
+/// Says in the document what holds for every endpoint of it: it asks for a key, and its senders are limited.
 fn secure(document: &mut OpenApi) {
     const SCHEME: &str = "api_key";
     let key = SecurityScheme::ApiKey(ApiKey::Header(ApiKeyValue::new("X-API-Key")));
     document.components.get_or_insert_default().add_security_scheme(SCHEME, key);
     document.security = Some(vec![SecurityRequirement::new(SCHEME, Vec::<String>::new())]);
+    let seconds = HeaderBuilder::new().schema(Some(ObjectBuilder::new().schema_type(Type::Integer)));
+    let limited = described("too many requests from this address or with this key; nothing was done")
+        .header("Retry-After", seconds.description(Some("in how many seconds the next one is taken")).build());
+    let limited = limited.build();
+    let late = described("the body did not arrive in time; nothing was done").build();
+    for operation in document.paths.paths.values_mut().flat_map(operations) {
+        let responses = &mut operation.responses.responses;
+        responses.insert("429".to_owned(), RefOr::T(limited.clone()));
+        if operation.request_body.is_some() {
+            responses.insert("408".to_owned(), RefOr::T(late.clone()));
+        }
+    }
+}
+
+/// A problem answer in the document.
+fn described(what: &str) -> ResponseBuilder {
+    let problem = ContentBuilder::new().schema(Some(Ref::from_schema_name("Problem"))).build();
+    ResponseBuilder::new().description(what).content("application/problem+json", problem)
+}
+
+fn operations(path: &mut PathItem) -> impl Iterator<Item = &mut Operation> {
+    [&mut path.get, &mut path.put, &mut path.post, &mut path.patch, &mut path.delete].into_iter().flatten()
 }
 
 /// Says in the document that every problem answer is of the type that [`Problem`] gives it, whoever declared it.
@@ -217,10 +195,6 @@ fn name_problems(document: &mut OpenApi) {
     }
 }
 
-fn operations(path: &mut PathItem) -> impl Iterator<Item = &mut Operation> {
-    [&mut path.get, &mut path.put, &mut path.post, &mut path.delete, &mut path.patch].into_iter().flatten()
-}
-
 fn readiness(checks: &[(&'static str, Vec<Ready>)]) -> Response {
     let waits = |needs: &[Ready]| !needs.iter().all(Ready::get);
     let waiting: Vec<&str> = checks.iter().filter(|(_, needs)| waits(needs)).map(|(name, _)| *name).collect();
@@ -232,8 +206,8 @@ fn readiness(checks: &[(&'static str, Vec<Ready>)]) -> Response {
     }
 }
 
-/// Gives a request its id, counts and times it.
-async fn observe(mut request: Request, next: Next) -> Response {
+/// Gives a request its id, refuses what is too much, counts and times it.
+async fn observe(State(edge): State<Edge>, mut request: Request, next: Next) -> Response {
     let started = Instant::now();
     let given = request.headers().get(&REQUEST_ID).and_then(|value| value.to_str().ok());
     let id: Arc<str> = match given.filter(|id| (1..=128).contains(&id.len())) {
@@ -241,8 +215,14 @@ async fn observe(mut request: Request, next: Next) -> Response {
         None => Uuid::now_v7().to_string().into(),
     };
     let route = request.extensions().get::<MatchedPath>().cloned();
+    let admitted = edge.admit_address(&request);
     request.extensions_mut().insert(RequestId(id.clone()));
-    let mut response = next.run(request).await;
+    request.extensions_mut().insert(edge);
+    let mut response = match admitted {
+        Ok(()) => in_time(next.run(request)).await,
+        Err(problem) => problem.into_response(),
+    };
+    harden(response.headers_mut());
     if let Ok(value) = HeaderValue::from_str(&id) {
         response.headers_mut().insert(REQUEST_ID, value);
     }
@@ -257,23 +237,30 @@ async fn observe(mut request: Request, next: Next) -> Response {
     response
 }
 
-/// Serves until told to stop, then until the requests under way are answered.
-pub async fn serve(listener: TcpListener, router: Router, stop: CancellationToken) {
-    // Answers are small and latency counts: no waiting for more to send.
-    serve_on(listener.tap_io(|stream| drop(stream.set_nodelay(true))), router, stop).await;
+async fn in_time(answer: impl Future<Output = Response>) -> Response {
+    tokio::time::timeout(REQUEST_TIMEOUT, answer).await.unwrap_or_else(|_| {
+        let detail = format!("no answer within {} s", REQUEST_TIMEOUT.as_secs());
+        Problem::unavailable("timeout", detail).outcome_unknown().into_response()
+    })
 }
 
-/// The same for connections of another kind.
-pub async fn serve_on<L: Listener<Addr: std::fmt::Debug>>(listener: L, router: Router, stop: CancellationToken) {
-    let outcome = axum::serve(listener, router).with_graceful_shutdown(stop.cancelled_owned()).await;
-    if let Err(error) = outcome {
-        tracing::error!(%error, "the listener failed");
-    }
+/// What browsers are told: the answers are data, not to be guessed at, run, framed, kept or named to others. That they
+/// come by HTTPS alone is for the gateway to say that ends TLS.
+fn harden(headers: &mut HeaderMap) {
+    const POLICY: HeaderValue = HeaderValue::from_static("default-src 'none'; frame-ancestors 'none'");
+    headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
+    headers.insert(header::CONTENT_SECURITY_POLICY, POLICY);
+    headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
 }
 
 /// `/metrics`, for an address of its own.
 pub fn metrics_router() -> Router {
-    Router::new().route("/metrics", get(render)).with_state(())
+    let hardened = map_response(async |mut response: Response| {
+        harden(response.headers_mut());
+        response
+    });
+    Router::new().route("/metrics", get(render)).layer(hardened).with_state(())
 }
 
 async fn render(State(()): State<()>) -> impl IntoResponse {
@@ -284,12 +271,30 @@ async fn render(State(()): State<()>) -> impl IntoResponse {
 mod tests {
     use super::*;
 
+    fn key(headers: &[(&'static str, &[u8])]) -> Result<Option<String>, Problem> {
+        let mut map = HeaderMap::new();
+        for (name, value) in headers {
+            map.append(*name, HeaderValue::from_bytes(value).unwrap());
+        }
+        key_of(&map).map(|key| key.map(str::to_owned))
+    }
+
     #[test]
-    fn a_body_that_ends_in_zero_bytes_is_read() {
-        let value: serde_json::Value = parse(b"{\"a\":1}\0").unwrap();
-        assert_eq!(value["a"], 1);
-        assert!(parse::<serde_json::Value>(b"{\"a\":1} x").is_err());
-        assert!(parse::<serde_json::Value>(b"").is_err());
-        assert!(parse::<(u8,)>(b" [1]").is_err(), "fields have names");
+    fn a_key_is_found_wherever_it_is_and_two_that_differ_are_refused() {
+        let found = |headers: &[(&'static str, &[u8])]| key(headers).unwrap();
+        assert_eq!(found(&[]), None);
+        assert_eq!(found(&[("x-api-key", b" a ")]).as_deref(), Some("a"));
+        assert_eq!(found(&[("authorization", b"Bearer a")]).as_deref(), Some("a"));
+        assert_eq!(found(&[("authorization", b"Bearer a"), ("x-api-key", b"a")]).as_deref(), Some("a"));
+        assert_eq!(found(&[("authorization", b"Basic a"), ("x-api-key", b"b")]).as_deref(), Some("b"));
+        for headers in [
+            [("x-api-key", &b"a"[..]), ("x-api-key", b"b")],
+            [("x-api-key", b"a"), ("x-api-key", b"")],
+            [("x-api-key", b"a"), ("authorization", b"Bearer b")],
+            [("x-api-key", b"\xff"), ("authorization", b"Bearer b")],
+            [("authorization", b"Bearer a"), ("authorization", b"Bearer b")],
+        ] {
+            assert!(key(&headers).is_err(), "{headers:?}");
+        }
     }
 }

@@ -15,8 +15,8 @@ use tokio_util::task::TaskTracker;
 use utoipa_axum::router::OpenApiRouter;
 
 use crate::clock::Clock;
-use crate::config::{ConfigError, Settings};
-use crate::http;
+use crate::config::{ConfigError, Limits, Settings};
+use crate::http::{self, Edge};
 
 /// How long parts may take to finish what they hold.
 pub const SHUTDOWN_DEADLINE: Duration = Duration::from_secs(5);
@@ -98,17 +98,21 @@ impl Lifecycle {
         });
     }
 
-    /// Serves these parts, and the metrics apart from them, until told to stop.
-    pub fn serve(&self, parts: Vec<Part>, api: TcpListener, metrics: TcpListener) {
-        self.spawn("api", http::serve(api, http::api(parts), self.stop.clone()));
+    /// Serves these parts within these limits, and the metrics apart from them, until told to stop.
+    pub fn serve(&self, parts: Vec<Part>, edge: Edge, api: TcpListener, metrics: TcpListener) {
+        let stop = self.stop.clone();
+        self.spawn("api", async move {
+            let limits = edge.limits().clone();
+            http::serve(api, http::api(parts, edge), limits, stop).await;
+        });
         self.serve_metrics(metrics);
     }
 
     /// Serves the metrics until told to stop.
     pub fn serve_metrics(&self, metrics: TcpListener) {
         crate::telemetry::metrics();
-        self.spawn("metrics", http::serve(metrics, http::metrics_router(), self.stop.clone()));
         let stop = self.stop.clone();
+        self.spawn("metrics", http::serve(metrics, http::metrics_router(), Limits::default(), stop.clone()));
         self.spawn("metrics upkeep", async move {
             while tokio::time::timeout(crate::telemetry::UPKEEP_INTERVAL, stop.cancelled()).await.is_err() {
                 crate::telemetry::metrics().run_upkeep();
@@ -177,8 +181,9 @@ fn run(start: impl FnOnce(&Settings, &Clock, &Lifecycle) -> Result<Part, ConfigE
         let lifecycle = Lifecycle::default();
         lifecycle.stop_on_signals()?;
         let (api, metrics) = listen(&settings).await?;
-        let part = start(&settings, &Clock::default(), &lifecycle)?;
-        lifecycle.serve(vec![part], api, metrics);
+        let clock = Clock::default();
+        let part = start(&settings, &clock, &lifecycle)?;
+        lifecycle.serve(vec![part], Edge::new(&settings.limits, &clock), api, metrics);
         tracing::info!(http.address = %settings.http_addr, metrics.address = %settings.metrics_addr, "started");
         Ok(lifecycle.finished().await)
     })

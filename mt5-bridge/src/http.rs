@@ -10,6 +10,7 @@ use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{any, get};
 use axum::{Json, Router};
+use common::config::Limits;
 use common::error::Problem;
 use common::http::BODY_BYTES_MAX;
 use tokio::net::TcpListener;
@@ -53,7 +54,7 @@ pub(crate) async fn serve_relay(listener: TcpListener, relay: Arc<Relay>, stop: 
         .fold(Router::new(), |router, path| router.route(path, any(pass)))
         .fallback(|| async { Problem::not_found("the relay passes the Expert Advisor's own requests only") })
         .with_state(relay);
-    common::http::serve_on(PromptListener(listener), router, stop).await;
+    common::http::serve_on(PromptListener(listener), router, Limits::default(), stop).await;
 }
 
 async fn pass(State(relay): State<Arc<Relay>>, request: Request) -> Result<Response, Error> {

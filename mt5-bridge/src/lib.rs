@@ -29,6 +29,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU32;
 
 use common::clock::Clock;
+use common::config::Limits;
 use common::service::Lifecycle;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
@@ -112,7 +113,10 @@ async fn run(settings: Settings) -> Result<bool, String> {
     let lifecycle = Lifecycle::default();
     lifecycle.serve_metrics(bind(settings.metrics_addr, "METRICS_ADDR").await?);
     let health = bind(settings.http_addr, "HTTP_ADDR").await?;
-    lifecycle.spawn("health", common::http::serve(health, http::health(parts.clone()), lifecycle.stop().clone()));
+    lifecycle.spawn(
+        "health",
+        common::http::serve(health, http::health(parts.clone()), Limits::default(), lifecycle.stop().clone()),
+    );
     let listener = bind(settings.relay_addr, "RELAY_ADDR").await?;
     lifecycle.spawn("relay", http::serve_relay(listener, relay.clone(), lifecycle.stop().clone()));
     lifecycle.spawn("wait", relay.watch(lifecycle.stop().clone()));

@@ -7,10 +7,10 @@ use crate::error::Problem;
 
 /// A body as every handler reads it.
 pub fn body<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
-    super::parse(bytes)
+    super::body::parse(bytes)
 }
 
 /// The key that a request's headers name.
 pub fn key(headers: &HeaderMap) -> Option<&str> {
-    super::key_of(headers)
+    super::key_of(headers).ok().flatten()
 }

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 use common::clock::Clock;
 use common::config::Settings;
+use common::http::Edge;
 use common::service::Lifecycle;
 use stack::{bench, books, check, faults, halt, market, platform, servers, terminal, up};
 
@@ -89,8 +90,9 @@ async fn run(command: Command) -> Result<ExitCode, Failure> {
         Command::Serve { only } => {
             let settings = Settings::from_env()?;
             let (api, metrics) = common::service::listen(&settings).await?;
-            let parts = platform::parts(&settings, &Clock::default(), &lifecycle, only)?;
-            lifecycle.serve(parts, api, metrics);
+            let clock = Clock::default();
+            let parts = platform::parts(&settings, &clock, &lifecycle, only)?;
+            lifecycle.serve(parts, Edge::new(&settings.limits, &clock), api, metrics);
             tracing::info!(http.address = %settings.http_addr, metrics.address = %settings.metrics_addr, "started");
             Ok(if lifecycle.finished().await { ExitCode::SUCCESS } else { ExitCode::FAILURE })
         }

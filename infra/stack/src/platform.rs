@@ -8,6 +8,7 @@ use std::time::Duration;
 use common::auth::ApiKey;
 use common::clock::Clock;
 use common::config::{ConfigError, ENVIRONMENT_KEYS, Settings, environment_key};
+use common::http::Edge;
 use common::service::{Lifecycle, Part};
 use tokio::net::TcpListener;
 
@@ -60,7 +61,8 @@ impl Platform {
             metrics: format!("http://{}/metrics", metrics.local_addr()?),
             lifecycle: lifecycle.clone(),
         };
-        lifecycle.serve(parts(settings, clock, &lifecycle, None)?, api, metrics);
+        let edge = Edge::new(&settings.limits, clock);
+        lifecycle.serve(parts(settings, clock, &lifecycle, None)?, edge, api, metrics);
         Ok(platform)
     }
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use common::auth::{ApiKey, Identity, Scope};
 use common::clock::Clock;
-use common::config::{ConfigError, ENVIRONMENT_PRINCIPAL, Settings};
+use common::config::{ConfigError, ENVIRONMENT_PRINCIPAL, Limits, Settings};
 use common::topology::{ACCOUNT_UPDATES, SIGNALS, Stream};
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
 use tokio::net::TcpListener;
@@ -79,6 +79,7 @@ impl Sandbox {
             http_addr: any,
             metrics_addr: any,
             price_fresh: time::Duration::seconds(60),
+            limits: Limits::for_load(),
             keys: api_keys,
         };
         Ok(Self {
@@ -119,6 +120,7 @@ impl Sandbox {
             ("AMQP_PREFIX".to_owned(), settings.amqp_prefix.clone()),
         ];
         variables.extend(self.keys.variables());
+        variables.extend(settings.limits.variables());
         variables
     }
 

@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use clap::ValueEnum;
 use common::clock::Clock;
-use common::config::{ConfigError, Settings, address, optional};
+use common::config::{ConfigError, Limits, Settings, address, optional};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
@@ -210,6 +210,7 @@ async fn run(
         http_addr: api.local_addr().map_err(PlatformError::Io)?,
         metrics_addr: metrics.local_addr().map_err(PlatformError::Io)?,
         price_fresh: common::config::seconds("PRICE_FRESH_SECONDS", 60)?,
+        limits: Limits::from_env()?,
         keys: keys.api_keys()?,
     };
     let platform = Platform::start(&settings, &Clock::default(), api, metrics)?;

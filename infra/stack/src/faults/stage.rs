@@ -5,6 +5,8 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use common::config::Limits;
+
 use super::FaultsError;
 use super::crash;
 use super::program::Program;
@@ -116,6 +118,7 @@ impl Stage {
             from.map(|from| url.replace(&from.to_string(), &to.to_string())).unwrap_or_default()
         };
         let mut environment: Vec<(String, String)> = self.keys.variables().collect();
+        environment.extend(Limits::for_load().variables());
         environment.push(("DATABASE_URL".to_owned(), through(&self.servers.database_url, Link::Database)));
         environment.push(("AMQP_URL".to_owned(), through(&self.servers.amqp_url, Link::Broker)));
         environment.push(("METRICS_ADDR".to_owned(), "127.0.0.1:0".to_owned()));
