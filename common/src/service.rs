@@ -15,7 +15,7 @@ use tokio_util::task::TaskTracker;
 use utoipa_axum::router::OpenApiRouter;
 
 use crate::clock::Clock;
-use crate::config::{ConfigError, Settings};
+use crate::config::{self, ConfigError, Settings};
 use crate::http;
 
 /// How long parts may take to finish what they hold.
@@ -128,17 +128,18 @@ impl Lifecycle {
     }
 }
 
-/// The `main` of a service that has a process of its own: settings from the environment, one part, until a signal.
+/// The `main` of a service that has a process of its own: settings from the environment, one part, until a signal; with
+/// the argument `check` it says instead whether the one that runs is ready.
 pub fn main(start: impl FnOnce(&Settings, &Clock, &Lifecycle) -> Result<Part, ConfigError>) -> ExitCode {
     crate::telemetry::start_logs("info,sqlx=warn,lapin=warn");
-    match run(start) {
+    crate::check::or(config::http_addr, || match run(start) {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
         Err(error) => {
             tracing::error!(error = %error, "can't start");
             ExitCode::FAILURE
         }
-    }
+    })
 }
 
 /// Why a process could not start.
