@@ -44,6 +44,11 @@ pub fn address(name: &'static str, default: &str) -> Result<SocketAddr, ConfigEr
     text.parse().map_err(|_| ConfigError::Bad(name, format!("{text:?} is not an address like 127.0.0.1:8000")))
 }
 
+/// Where a service's API listens.
+pub fn http_addr() -> Result<SocketAddr, ConfigError> {
+    address("HTTP_ADDR", "127.0.0.1:8000")
+}
+
 /// A time in whole seconds, from 0 to a day.
 pub fn seconds(name: &'static str, default: i64) -> Result<time::Duration, ConfigError> {
     let Some(text) = optional(name)? else { return Ok(time::Duration::seconds(default)) };
@@ -206,7 +211,7 @@ impl Settings {
             database_url: required("DATABASE_URL", "postgres://user:password@host:5432/database")?,
             amqp_url: required("AMQP_URL", "amqp://user:password@host:5672/%2f")?,
             amqp_prefix: optional("AMQP_PREFIX")?.unwrap_or_default(),
-            http_addr: address("HTTP_ADDR", "127.0.0.1:8000")?,
+            http_addr: http_addr()?,
             metrics_addr: address("METRICS_ADDR", "127.0.0.1:9000")?,
             price_fresh: seconds("PRICE_FRESH_SECONDS", 60)?,
             limits: Limits::from_env()?,

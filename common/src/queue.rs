@@ -17,6 +17,7 @@ use lapin::options::{
     BasicAckOptions, BasicConsumeOptions, BasicPublishOptions, BasicQosOptions, ConfirmSelectOptions,
     QueueDeclareOptions,
 };
+use lapin::tcp::OwnedTLSConfig;
 use lapin::types::FieldTable;
 use lapin::uri::AMQPUri;
 use lapin::{BasicProperties, Channel, Confirmation, Connection, ConnectionProperties};
@@ -198,7 +199,22 @@ async fn connect(url: &str, name: &str) -> lapin::Result<Connection> {
     let mut uri: AMQPUri = url.parse().map_err(|error: String| failed(std::io::Error::other(error)))?;
     uri.query.frame_max.get_or_insert(FRAME_BYTES_MAX);
     uri.query.heartbeat.get_or_insert(HEARTBEAT_SECONDS);
-    in_time(Connection::connect_uri(uri, properties)).await
+    let cert_chain = authorities(url).map_err(failed)?;
+    let tls = OwnedTLSConfig { identity: None, cert_chain };
+    let runtime = lapin::runtime::default_runtime()?;
+    in_time(Connection::connect_uri_with_config(uri, properties, tls, runtime)).await
+}
+
+/// Certificates of the authorities that may sign the broker's, beside the usual ones: the file that the URL names as
+/// RabbitMQ's own clients have it, `amqps://host?cacertfile=/path`.
+fn authorities(url: &str) -> std::io::Result<Option<String>> {
+    let url = url::Url::parse(url).map_err(std::io::Error::other)?;
+    let path = url.query_pairs().find(|(name, _)| name == "cacertfile").map(|(_, path)| path.into_owned());
+    let read = |path: String| {
+        let named = |error: std::io::Error| std::io::Error::new(error.kind(), format!("cacertfile {path}: {error}"));
+        std::fs::read_to_string(&path).map_err(named)
+    };
+    path.map(read).transpose()
 }
 
 /// A broker that takes a connection may still not answer on it, for a queue without a leader for instance.

@@ -15,7 +15,7 @@ use tokio_util::task::TaskTracker;
 use utoipa_axum::router::OpenApiRouter;
 
 use crate::clock::Clock;
-use crate::config::{ConfigError, Limits, Settings};
+use crate::config::{self, ConfigError, Limits, Settings};
 use crate::http::{self, Edge};
 
 /// How long parts may take to finish what they hold.
@@ -147,17 +147,18 @@ impl Lifecycle {
     }
 }
 
-/// The `main` of a service that has a process of its own: settings from the environment, one part, until a signal.
+/// The `main` of a service that has a process of its own: settings from the environment, one part, until a signal; with
+/// the argument `check` it says instead whether the one that runs is ready.
 pub fn main(start: impl FnOnce(&Settings, &Clock, &Lifecycle) -> Result<Part, ConfigError>) -> ExitCode {
     crate::telemetry::start_logs("info,sqlx=warn,lapin=warn");
-    match run(start) {
+    crate::check::or(config::http_addr, || match run(start) {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
         Err(error) => {
             tracing::error!(error = %error, "can't start");
             ExitCode::FAILURE
         }
-    }
+    })
 }
 
 /// Why a process could not start.
@@ -177,7 +178,7 @@ pub enum StartError {
 fn run(start: impl FnOnce(&Settings, &Clock, &Lifecycle) -> Result<Part, ConfigError>) -> Result<bool, StartError> {
     let settings = Settings::from_env()?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    runtime.block_on(async {
+    let outcome = runtime.block_on(async {
         let lifecycle = Lifecycle::default();
         lifecycle.stop_on_signals()?;
         let (api, metrics) = listen(&settings).await?;
@@ -186,7 +187,10 @@ fn run(start: impl FnOnce(&Settings, &Clock, &Lifecycle) -> Result<Part, ConfigE
         lifecycle.serve(vec![part], Edge::new(&settings.limits, &clock), api, metrics);
         tracing::info!(http.address = %settings.http_addr, metrics.address = %settings.metrics_addr, "started");
         Ok(lifecycle.finished().await)
-    })
+    });
+    // A name that is being looked up can't be interrupted, and is not waited for.
+    runtime.shutdown_background();
+    outcome
 }
 
 /// Opens the two listeners of a process.

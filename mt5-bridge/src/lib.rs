@@ -3,7 +3,6 @@
 //!
 //! Invariant: what keeps the terminal alive never decides about a trade; the EA and the dispatcher do.
 
-mod check;
 mod connections;
 mod dispatcher;
 mod display;
@@ -49,25 +48,7 @@ use crate::wine::Wine;
 /// Runs until SIGTERM or Ctrl-C; with the argument `check` says instead whether the bridge that runs is ready.
 pub fn main() -> ExitCode {
     common::telemetry::start_logs("info");
-    match std::env::args().nth(1).as_deref() {
-        None => supervisor(),
-        Some("check") => checked(),
-        Some(_) => {
-            tracing::error!("there is one argument: check; all else is set in the environment, see the README");
-            ExitCode::FAILURE
-        }
-    }
-}
-
-fn checked() -> ExitCode {
-    let address = settings::http_addr().map_err(|error| error.to_string());
-    match address.and_then(check::ready) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(why) => {
-            println!("{why}");
-            ExitCode::FAILURE
-        }
-    }
+    common::check::or(common::config::http_addr, supervisor)
 }
 
 fn supervisor() -> ExitCode {

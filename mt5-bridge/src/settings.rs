@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use common::config::{ConfigError, address, optional, required, seconds};
+use common::config::{ConfigError, address, http_addr, optional, required, seconds};
 use hyper::Uri;
 use rustls::RootCertStore;
 
@@ -142,11 +142,6 @@ impl Settings {
             limits: Limits { silence: silence?, start: start?, close: close? },
         })
     }
-}
-
-/// Where the health is told.
-pub(crate) fn http_addr() -> Result<SocketAddr, ConfigError> {
-    address("HTTP_ADDR", "127.0.0.1:8000")
 }
 
 fn loopback(address: SocketAddr) -> Result<SocketAddr, ConfigError> {
