@@ -9,7 +9,7 @@ use super::steps::ask;
 use crate::support::Whole;
 
 /// Every endpoint of the API, with the scopes each of which opens it.
-const ENDPOINTS: [(&str, &str, &[&str]); 32] = [
+const ENDPOINTS: [(&str, &str, &[&str]); 35] = [
     ("post", "/api/signal", &["signals:write"]),
     ("get", "/api/signals/pending", &["terminal"]),
     ("get", "/api/signals/unresolved", &["terminal"]),
@@ -25,6 +25,8 @@ const ENDPOINTS: [(&str, &str, &[&str]); 32] = [
     ("post", "/api/control", &["operate"]),
     ("get", "/api/accounts/{account}/risk", &["operate"]),
     ("put", "/api/accounts/{account}/risk", &["operate"]),
+    ("get", "/api/anomalies", &["read"]),
+    ("post", "/api/anomalies/{id}/acknowledge", &["operate"]),
     ("get", "/api/keys", &["keys:write"]),
     ("post", "/api/keys", &["keys:write"]),
     ("post", "/api/keys/{id}/rotate", &["keys:write"]),
@@ -42,6 +44,7 @@ const ENDPOINTS: [(&str, &str, &[&str]); 32] = [
     ("get", "/api/account/stats", &["read"]),
     ("get", "/api/account/history", &["read"]),
     ("post", "/api/accounts/{account}/pool/close", &["operate"]),
+    ("post", "/api/accounts/{account}/pool/login", &["operate"]),
 ];
 const SCOPES: [&str; 7] = ["signals:write", "terminal", "read", "operate", "members:write", "keys:write", "member"];
 
@@ -52,7 +55,8 @@ fn body(path: &str) -> Value {
             "daily_loss_percent_max": 1, "signal_ttl_seconds": 1, "default_volume": 1, "symbol_map": {}, "login": null});
     }
     json!({"symbol": "X", "action": "BUY", "amount": 1, "mode": "active", "outcome": "failed", "balance": 1, "equity": 1,
-        "margin": 0, "free_margin": 1, "profit": 0, "user_id": "2", "principal": "p", "scopes": ["keys:write"]})
+        "margin": 0, "free_margin": 1, "profit": 0, "user_id": "2", "principal": "p", "scopes": ["keys:write"],
+        "note": "seen", "login": 1})
 }
 
 /// Goal: every endpoint of the document, those to come too, is opened by its scopes and by no other, and by no key that is
