@@ -70,15 +70,12 @@ impl Front {
                         assert_eq!(request[4..], 80_877_103_u32.to_be_bytes(), "not a request for encryption");
                         client.write_all(b"S").await?;
                     }
-                    match acceptor.accept(client).await {
-                        Ok(mut client) => {
-                            trusted.fetch_add(1, Ordering::Relaxed);
-                            copy_bidirectional(&mut client, &mut TcpStream::connect(server).await?).await.map(drop)
-                        }
-                        Err(_) => {
-                            refused.fetch_add(1, Ordering::Relaxed);
-                            Ok(())
-                        }
+                    if let Ok(mut client) = acceptor.accept(client).await {
+                        trusted.fetch_add(1, Ordering::Relaxed);
+                        copy_bidirectional(&mut client, &mut TcpStream::connect(server).await?).await.map(drop)
+                    } else {
+                        refused.fetch_add(1, Ordering::Relaxed);
+                        Ok(())
                     }
                 });
             }
