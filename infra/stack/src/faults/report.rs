@@ -243,7 +243,7 @@ impl Report {
         }
         writeln!(
             out,
-            "\n{} rounds, {} of them with a claim under way ({} %), {} % with a post in flight",
+            "\n{} rounds met {} claims under way; {} % of them met one, {} % a post in flight",
             self.rounds, self.claims_under_way, self.busy_percent, self.posting_percent
         )?;
         writeln!(

@@ -97,7 +97,7 @@ impl Stage {
         stage.add_services()?;
         match ea {
             None => stage.add_terminal()?,
-            Some(ea) => stage.add_expert_advisor(ea)?,
+            Some(ea) => stage.add_expert_advisors(ea)?,
         }
         for program in &mut stage.programs {
             program.start()?;
@@ -144,23 +144,28 @@ impl Stage {
         Ok(())
     }
 
-    fn add_expert_advisor(&mut self, ea: &Path) -> Result<(), FaultsError> {
-        let (socket, books) = (self.folder.join("market.socket"), self.market());
-        let (files, inputs) = (self.folder.join("files"), self.folder.join("inputs.set"));
-        std::fs::create_dir_all(&files)?;
+    /// Two installations of it at one account, as a trader has who wants one to go on when the other fails.
+    fn add_expert_advisors(&mut self, ea: &Path) -> Result<(), FaultsError> {
+        let socket = self.folder.join("market.socket").display().to_string();
+        let books = self.market().display().to_string();
+        let market = ["market", "--socket", &socket, "--data", &books, "--symbols", &SYMBOLS.join(",")];
+        self.add("market", std::env::current_exe()?, &market, Vec::new());
         let url = self.url(Link::Terminal);
         let set = format!(
             "InpUrl={url}\nInpKey={}\nInpTimerMs=16\nInpUpdateSeconds=1\nInpWaitMs=1000\nInpTimeoutMs=3000\n\
              InpPositionsMax=10000\n",
             self.keys.terminal()
         );
-        write_private(&inputs, &set)?;
-        let [socket, books, files, inputs] = [socket, books, files, inputs].map(|path| path.display().to_string());
-        let market = ["market", "--socket", &socket, "--data", &books, "--symbols", &SYMBOLS.join(",")];
-        self.add("market", std::env::current_exe()?, &market, Vec::new());
-        let expert =
-            ["--market", &socket, "--files", &files, "--inputs", &inputs, "--symbol", "EURUSD", "--allow", &url];
-        self.add("terminal", ea.to_owned(), &expert, Vec::new());
+        for name in ["terminal", "terminal-2"] {
+            let files = self.folder.join(format!("{name}-files"));
+            let inputs = self.folder.join(format!("{name}.set"));
+            std::fs::create_dir_all(&files)?;
+            write_private(&inputs, &set)?;
+            let [files, inputs] = [files, inputs].map(|path| path.display().to_string());
+            let arguments =
+                ["--market", &socket, "--files", &files, "--inputs", &inputs, "--symbol", "EURUSD", "--allow", &url];
+            self.add(name, ea.to_owned(), &arguments, Vec::new());
+        }
         Ok(())
     }
 

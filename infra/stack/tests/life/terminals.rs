@@ -134,7 +134,8 @@ async fn a_lost_answer_of_the_broker_is_looked_up() {
     broker.closed(whole).await;
 }
 
-/// Goal: a crash before the order was sent is proven by the journal: the signal is handed out again and traded once.
+/// Goal: a crash before the order was sent is proven by the journal: the signal is handed out again and traded once, and
+/// nobody waits for the end of the lease.
 #[tokio::test]
 async fn a_crash_before_the_order_is_made_good_once() {
     let whole = Whole::start(&[]).await;
@@ -145,7 +146,6 @@ async fn a_crash_before_the_order_is_made_good_once() {
     assert_eq!(broker.fills(), 0);
     whole.with_a_terminal(&signal).await;
     let second = broker.start(&whole, "one", &[Fault::CrashBeforeSend]);
-    whole.lapse(&signal).await;
     let executed = whole.state(id(&signal), "executed").await;
     assert_eq!((&executed["attempt"], broker.fills()), (&json!(2), 1));
     second.stopped().await;
@@ -160,8 +160,8 @@ async fn a_crash_before_the_order_is_not_made_good_too_late() {
     let first = broker.start(&whole, "one", &[Fault::CrashBeforeSend]);
     let signal = whole.stored(json!({"symbol": "EURUSD", "action": "BUY", "ttl_seconds": 30})).await;
     first.crashed().await;
-    let second = broker.start(&whole, "one", &[Fault::CrashBeforeSend]);
     whole.lapse(&signal).await;
+    let second = broker.start(&whole, "one", &[Fault::CrashBeforeSend]);
     whole.state(id(&signal), "expired").await;
     assert_eq!(broker.fills(), 0);
     second.stopped().await;
@@ -177,8 +177,8 @@ async fn a_crash_after_the_fill_is_found_at_the_broker() {
     let signal = whole.buy("EURUSD").await;
     first.crashed().await;
     assert_eq!(broker.fills(), 1);
-    let second = broker.start(&whole, "one", &[Fault::CrashAfterFill]);
     whole.lapse(&signal).await;
+    let second = broker.start(&whole, "one", &[Fault::CrashAfterFill]);
     let executed = whole.state(id(&signal), "executed").await;
     assert_eq!((&executed["attempt"], broker.fills()), (&json!(1), 1));
     second.stopped().await;
