@@ -121,6 +121,9 @@ impl ApiKey {
         let (id, secret) = split(text)
             .filter(|(_, secret)| secret.len() >= SECRET_CHARACTERS_MIN)
             .ok_or_else(|| Invalid::new("a key is mt5c_<id>_<secret> with a secret of at least 32 characters"))?;
+        if !text.bytes().all(|byte| byte.is_ascii_graphic()) {
+            return Err(Invalid::new("a key has no spaces, and letters of ASCII only: a header could not carry it"));
+        }
         if damaged(text) {
             return Err(Invalid::new("the key's end is not the checksum of the rest: it was not copied whole"));
         }

@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::auth::{ApiKey, Identity, KeyRing};
 use crate::config::ConfigError;
+use crate::domain::Invalid;
 use crate::error::{FieldError, Problem};
 use crate::retry;
 
@@ -23,6 +24,10 @@ const CONNECTIONS_MAX: u32 = 16;
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(2);
 /// A connection that lay idle for longer is tested before it is used.
 const IDLE_TRUSTED: Duration = Duration::from_millis(500);
+/// No statement takes longer, nor waits longer for a lock.
+const STATEMENT_TIMEOUT: &str = "20s";
+/// A little more than a statement may take.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(25);
 /// How often the keys are read again, so that a new or revoked one counts everywhere soon.
 const KEYS_INTERVAL: Duration = Duration::from_millis(1_500);
 
@@ -54,7 +59,7 @@ pub fn pool(url: &str, application: &str) -> Result<PgPool, ConfigError> {
         .map_err(|error| ConfigError::Bad("DATABASE_URL", error.to_string()))?
         .application_name(application)
         // A statement that takes longer is stuck behind a lock; its caller has given up.
-        .options([("statement_timeout", "20s"), ("lock_timeout", "10s")])
+        .options([("statement_timeout", STATEMENT_TIMEOUT), ("lock_timeout", "10s")])
         // A long statement of one service leaves the other processors to the short ones of all.
         .options([("max_parallel_workers_per_gather", "0"), ("jit", "off")]);
     // Every connection is tested when it comes back; testing it again at once would be a round trip for nothing.
@@ -75,10 +80,16 @@ pub async fn migrate(pool: &PgPool, stop: &CancellationToken) -> bool {
     retry::until_ok("database schema", stop, apply).await.is_some()
 }
 
+/// For work that comes again: a server that is gone without a word is given up long before TCP does.
+pub async fn in_time<T>(work: impl Future<Output = Result<T, sqlx::Error>>) -> Result<T, sqlx::Error> {
+    let late = |_| Err(sqlx::Error::Io(std::io::ErrorKind::TimedOut.into()));
+    tokio::time::timeout(ANSWER_TIMEOUT, work).await.unwrap_or_else(late)
+}
+
 /// Keeps the ring as the table of keys is. The first reading is what lets keys of the table in.
 pub async fn follow_keys(pool: PgPool, ring: KeyRing, stop: CancellationToken) {
     loop {
-        if retry::until_ok("keys", &stop, || read_keys(&pool, &ring)).await.is_none() {
+        if retry::until_ok("keys", &stop, || in_time(read_keys(&pool, &ring))).await.is_none() {
             return;
         }
         if tokio::time::timeout(KEYS_INTERVAL, stop.cancelled()).await.is_ok() {
@@ -94,22 +105,26 @@ pub async fn read_keys(pool: &PgPool, ring: &KeyRing) -> Result<(), sqlx::Error>
     )
     .fetch_all(pool)
     .await?;
-    let bad = |error: crate::domain::Invalid| sqlx::Error::Decode(Box::new(error));
     let (mut keys, mut revoked) = (Vec::new(), HashSet::new());
     for row in rows {
         if row.revoked_at.is_some() {
             revoked.insert(row.key_id);
             continue;
         }
-        let scopes = row.scopes.iter().map(|scope| scope.parse()).collect::<Result<_, _>>().map_err(bad)?;
-        let account = row.account.map(TryInto::try_into).transpose().map_err(bad)?;
-        let user = row.user_id.map(TryInto::try_into).transpose().map_err(bad)?;
-        let identity = Identity { key_id: row.key_id, principal: row.principal, scopes, account, user };
-        let secret_sha256 = row
-            .secret_sha256
-            .try_into()
-            .map_err(|_| bad(crate::domain::Invalid("a hash of another length".to_owned())))?;
-        keys.push(ApiKey { identity: identity.into(), secret_sha256, expires_at: row.expires_at });
+        let key_id = row.key_id.clone();
+        let key = || {
+            let scopes = row.scopes.iter().map(|scope| scope.parse()).collect::<Result<_, _>>()?;
+            let account = row.account.map(TryInto::try_into).transpose()?;
+            let user = row.user_id.map(TryInto::try_into).transpose()?;
+            let identity = Identity { key_id: row.key_id, principal: row.principal, scopes, account, user };
+            let secret_sha256 = row.secret_sha256.try_into().map_err(|_| Invalid::new("a hash of another length"))?;
+            Ok::<_, Invalid>(ApiKey { identity: identity.into(), secret_sha256, expires_at: row.expires_at })
+        };
+        match key() {
+            Ok(key) => keys.push(key),
+            // A later version's, perhaps. What else the table says must count all the same.
+            Err(error) => tracing::warn!(key_id, %error, "a key in the table can't be read, and opens nothing"),
+        }
     }
     ring.replace(keys, revoked);
     Ok(())

@@ -27,7 +27,7 @@ use utoipa::openapi::{Content, ContentBuilder, OpenApi, Ref, RefOr, ResponseBuil
 use utoipa_axum::router::OpenApiRouter;
 use uuid::Uuid;
 
-pub use self::body::{Json, Path, Query};
+pub use self::body::{IdempotencyKey, Json, Path, Query};
 pub use self::edge::Edge;
 pub use self::serve::{serve, serve_on};
 use crate::auth::{AuthError, Identity, KeyRing, Scope};
@@ -102,8 +102,10 @@ where
 fn key_of(headers: &HeaderMap) -> Result<Option<&str>, Problem> {
     // What is no text is no key of ours; it is one all the same, and wrong.
     let own = headers.get_all("x-api-key").iter().map(|value| value.to_str().unwrap_or_default());
-    let bearer =
-        headers.get_all(header::AUTHORIZATION).iter().filter_map(|value| value.to_str().ok()?.strip_prefix("Bearer "));
+    let bearer = headers.get_all(header::AUTHORIZATION).iter().filter_map(|value| {
+        let (scheme, key) = value.to_str().ok()?.split_once(' ')?;
+        scheme.eq_ignore_ascii_case("bearer").then_some(key)
+    });
     let mut keys = own.chain(bearer).map(str::trim);
     let first = keys.next();
     if keys.any(|key| Some(key) != first) {
@@ -285,6 +287,7 @@ mod tests {
         assert_eq!(found(&[]), None);
         assert_eq!(found(&[("x-api-key", b" a ")]).as_deref(), Some("a"));
         assert_eq!(found(&[("authorization", b"Bearer a")]).as_deref(), Some("a"));
+        assert_eq!(found(&[("authorization", b"bearer  a")]).as_deref(), Some("a"));
         assert_eq!(found(&[("authorization", b"Bearer a"), ("x-api-key", b"a")]).as_deref(), Some("a"));
         assert_eq!(found(&[("authorization", b"Basic a"), ("x-api-key", b"b")]).as_deref(), Some("b"));
         for headers in [

@@ -47,7 +47,7 @@ pub(crate) async fn run(dispatcher: Arc<Dispatcher>, stop: CancellationToken) {
     let mut turn: u32 = 0;
     let mut failing = false;
     while tokio::time::timeout(INTERVAL, stop.cancelled()).await.is_err() {
-        let outcome = once(&dispatcher, turn).await;
+        let outcome = common::database::in_time(once(&dispatcher, turn)).await;
         dispatcher.database_ready.set(outcome.is_ok());
         if let Err(error) = &outcome
             && !failing

@@ -5,7 +5,7 @@ use axum::http::HeaderMap;
 use common::auth::Scope;
 use common::crash;
 use common::error::Problem;
-use common::http::{Caller, Json, RequestId};
+use common::http::{Caller, IdempotencyKey, Json, RequestId};
 use common::message::{Body as _, Envelope, SignalAccepted};
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -46,13 +46,13 @@ async fn post_signal(
     State(ingest): State<Ingest>,
     caller: Caller,
     RequestId(request_id): RequestId,
+    IdempotencyKey(key): IdempotencyKey,
     headers: HeaderMap,
     Json(request): Json<SignalRequest>,
 ) -> Result<axum::Json<Accepted>, Error> {
     let principal = &caller.allow(Scope::SignalsWrite)?.principal;
-    let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
     let now = ingest.clock.now();
-    let signal = request.accept(principal, text("idempotency-key"), now).map_err(Error::Invalid)?;
+    let signal = request.accept(principal, key.as_deref(), now).map_err(Error::Invalid)?;
     if let Some(key) = &signal.idempotency_key
         && !ingest.recent.admits(principal, key, signal.signal_id)
     {
@@ -71,7 +71,7 @@ async fn post_signal(
         kind: SignalAccepted::TYPE.to_owned(),
         occurred_at: now,
         request_id: request_id.to_string(),
-        traceparent: text("traceparent").map(str::to_owned),
+        traceparent: headers.get("traceparent").and_then(|value| value.to_str().ok()).map(str::to_owned),
         body: signal,
     };
     ingest.publisher.publish(&envelope).await.map_err(|error| {

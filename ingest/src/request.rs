@@ -1,6 +1,6 @@
 //! From what a sender wrote to a signal that makes sense. Pure; every fault of a request is told at once.
 
-use common::domain::signal::COMMENT_CHARACTERS_MAX;
+use common::domain::signal::{COMMENT_CHARACTERS_MAX, KEY_CHARACTERS_MAX};
 use common::domain::{AccountName, Action, Invalid, Level, Order, OrderType, Percent, Symbol, Volume, decimal};
 use common::error::FieldError;
 use common::message::SignalAccepted;
@@ -12,8 +12,6 @@ use utoipa::ToSchema;
 use utoipa::openapi::schema::{Object, ObjectBuilder, SchemaType, Type};
 use uuid::Uuid;
 
-/// The longest idempotency key.
-const KEY_CHARACTERS_MAX: usize = 255;
 /// How deep lists and objects in other fields may be nested: a reader of the message gives up at 128 levels, of which it
 /// has some of its own, and then the signal would be lost.
 const NESTED_MAX: usize = 32;
@@ -128,7 +126,7 @@ impl SignalRequest {
         let account = self.account.as_deref().map_or(Ok(AccountName::main()), str::parse);
         let account = faults.take("account", account);
         let idempotency_key = self.idempotency_key(header_key, &mut faults);
-        self.check_times(now, &mut faults);
+        self.check_times(idempotency_key.is_some(), now, &mut faults);
         let too_long = |text: &String| text.chars().count() > COMMENT_CHARACTERS_MAX;
         if self.comment.as_ref().is_some_and(|text| too_long(text) || text.chars().any(char::is_control)) {
             faults.add("comment", format!("has at most {COMMENT_CHARACTERS_MAX} printable characters"));
@@ -225,14 +223,16 @@ impl SignalRequest {
         Some(key)
     }
 
-    fn check_times(&self, now: OffsetDateTime, faults: &mut Faults) {
+    /// With a key it may be a repetition, whose first sending was accepted in time: its sender is told so, and what is late
+    /// indeed ends as expired.
+    fn check_times(&self, keyed: bool, now: OffsetDateTime, faults: &mut Faults) {
         if self.ttl_seconds.is_some_and(|seconds| !(1..=TTL_SECONDS_MAX).contains(&seconds)) {
             faults.add("ttl_seconds", format!("is from 1 to {TTL_SECONDS_MAX}"));
         }
         let latest = now + Duration::days(366);
         for (field, time) in [("expires_at", self.expires_at), ("order_expires_at", self.order_expires_at)] {
             match time {
-                Some(time) if time <= now => faults.add(field, format!("is past: it is {now} here")),
+                Some(time) if time <= now && !keyed => faults.add(field, format!("is past: it is {now} here")),
                 Some(time) if time > latest => faults.add(field, "is more than a year away"),
                 _ => {}
             }
@@ -268,6 +268,13 @@ mod tests {
         assert_eq!(signal.metadata.len(), 3);
         let limit = accept(r#"{"symbol":"EURUSD","action":"BUY","entry":1.1,"limit_orders":true}"#).unwrap();
         assert_eq!(limit.order.order_type, OrderType::Limit);
+    }
+
+    #[test]
+    fn a_repetition_after_its_end_is_still_the_same_signal() {
+        let body = r#"{"symbol":"X","action":"BUY","signal_id":"a","expires_at":"2001-01-01T00:00:00Z"}"#;
+        let lasting = body.replace("2001", "2024");
+        assert_eq!(accept(body).unwrap().signal_id, accept(&lasting).unwrap().signal_id);
     }
 
     #[test]

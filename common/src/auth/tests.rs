@@ -71,6 +71,10 @@ fn a_revoked_key_of_the_environment_opens_nothing() {
 fn short_secrets_are_refused() {
     assert!(ApiKey::new("mt5c_a_short", identity()).is_err());
     assert!(ApiKey::new("password", identity()).is_err());
+    let long = "mt5c_a_".to_owned() + &"x".repeat(40);
+    assert!(ApiKey::new(&long, identity()).is_ok());
+    assert!(ApiKey::new(&format!("{long} x"), identity()).is_err(), "no header carries it");
+    assert!(ApiKey::new(&format!("{long}ä"), identity()).is_err(), "no header carries it");
 }
 
 /// Goal: a new key that was mistyped or cut is told from a good one without a database.

@@ -103,6 +103,9 @@ impl SignalState {
     }
 }
 
+/// The longest idempotency key.
+pub const KEY_CHARACTERS_MAX: usize = 255;
+
 /// The longest comment; the broker keeps less, and may change it.
 pub const COMMENT_CHARACTERS_MAX: usize = 256;
 

@@ -1,15 +1,18 @@
-//! What a request carries: JSON bodies, query and path parameters. Whatever is wrong with them is a problem answer.
+//! What a request carries: JSON bodies, query and path parameters, idempotency keys. Whatever is wrong with them is a
+//! problem answer.
 
 use std::time::Duration;
 
 use axum::body::{Bytes, HttpBody as _};
 use axum::extract::{FromRequest, FromRequestParts, Request};
 use axum::http::StatusCode;
+use axum::http::request::Parts;
 use serde::de::DeserializeOwned;
 
 use super::BODY_BYTES_MAX;
 use super::edge::{Edge, refused};
 use crate::config::BODY_TIMEOUT;
+use crate::domain::signal::KEY_CHARACTERS_MAX;
 use crate::error::{FieldError, Problem};
 
 /// A JSON body, whatever its content type says; zero bytes at its end, which MQL5 sends, don't count. A content encoding
@@ -67,6 +70,31 @@ pub(super) fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
     Ok(value)
 }
 
+/// The key under which the sender repeats a request, from the header `Idempotency-Key`; an empty one is none. One that can't
+/// be read is refused: taken for none, a repetition would count again.
+pub struct IdempotencyKey(pub Option<String>);
+
+impl<S: Send + Sync> FromRequestParts<S> for IdempotencyKey {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
+        let values = parts.headers.get_all("idempotency-key").iter().map(|value| str::from_utf8(value.as_bytes()));
+        let Ok(keys) = values.collect::<Result<Vec<_>, _>>() else { return Err(key_fault("is UTF-8 text")) };
+        match *keys {
+            [] | [""] => Ok(Self(None)),
+            [key] if key.chars().count() <= KEY_CHARACTERS_MAX && !key.chars().any(char::is_control) => {
+                Ok(Self(Some(key.to_owned())))
+            }
+            [_] => Err(key_fault(&format!("has at most {KEY_CHARACTERS_MAX} printable characters"))),
+            _ => Err(key_fault("is sent once")),
+        }
+    }
+}
+
+fn key_fault(what: &str) -> Problem {
+    Problem::invalid(vec![FieldError::new("Idempotency-Key", what)])
+}
+
 /// Query parameters; a wrong one is a problem answer.
 #[derive(FromRequestParts)]
 #[from_request(via(axum::extract::Query), rejection(Problem))]
@@ -91,7 +119,30 @@ impl From<axum::extract::rejection::PathRejection> for Problem {
 
 #[cfg(test)]
 mod tests {
+    use axum::http::HeaderValue;
+
     use super::*;
+
+    /// The key of a request with these headers; none where it is refused.
+    async fn key(values: &[&[u8]]) -> Option<Option<String>> {
+        let (mut parts, ()) = axum::http::Request::new(()).into_parts();
+        for value in values {
+            parts.headers.append("idempotency-key", HeaderValue::from_bytes(value).unwrap());
+        }
+        IdempotencyKey::from_request_parts(&mut parts, &()).await.ok().map(|key| key.0)
+    }
+
+    /// Goal: no key that was sent is taken for none.
+    #[tokio::test]
+    async fn an_idempotency_key_is_read_or_refused() {
+        assert_eq!(key(&[]).await, Some(None));
+        assert_eq!(key(&[b""]).await, Some(None));
+        assert_eq!(key(&["März-1".as_bytes()]).await, Some(Some("März-1".to_owned())));
+        let long = "x".repeat(KEY_CHARACTERS_MAX + 1);
+        for refused in [&[&b"M\xe4rz-1"[..]][..], &[b"a", b"b"], &[b"a\tb"], &[long.as_bytes()]] {
+            assert_eq!(key(refused).await, None, "{refused:?}");
+        }
+    }
 
     #[test]
     fn a_body_that_ends_in_zero_bytes_is_read() {

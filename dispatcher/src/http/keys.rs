@@ -246,6 +246,11 @@ pub(crate) async fn rotate(
     if !old.live(change.now) {
         return Err(Error::Conflict("key_ended", format!("key {id} expired or was revoked: make a new one")));
     }
+    // An older environment may come back and knows nothing of an end; of a revocation it does.
+    if old.source == "environment" {
+        let detail = format!("key {id} came from the environment: make a new key, then revoke this one");
+        return Err(Error::Conflict("key_of_environment", detail));
+    }
     if old.expires_at.is_some() && expires_at.is_none() {
         return Err(FieldError::new("expires_at", "the old key has an end: say when the new one is to end").into());
     }

@@ -175,8 +175,8 @@ pub(crate) async fn open_signals(db: &mut PgConnection) -> Result<Vec<OpenSignal
                   min(case when state = 'pending' then s.stored_at else s.claimed_at end)
                       filter (where state <> 'pending' or a.mode <> 'halted') as since
            from unnest(array['pending', 'processing', 'unknown']) as states (state)
-           left join signals s using (state) left join accounts a using (account)
-           where s.state is null or s.state in ('pending', 'processing', 'unknown')
+           left join (select * from signals where state in ('pending', 'processing', 'unknown')) s using (state)
+           left join accounts a using (account)
            group by state"#
     )
     .fetch_all(db)

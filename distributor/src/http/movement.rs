@@ -3,12 +3,11 @@
 use std::sync::Arc;
 
 use axum::extract::State;
-use axum::http::HeaderMap;
 use common::auth::Scope;
 use common::crash;
 use common::domain::{AccountName, decimal};
 use common::error::{FieldError, Problem};
-use common::http::{Caller, Json, Path, Query, RequestId};
+use common::http::{Caller, IdempotencyKey, Json, Path, Query, RequestId};
 use rust_decimal::Decimal;
 use serde::{Deserialize, Deserializer, Serialize};
 use sqlx::PgConnection;
@@ -163,14 +162,13 @@ struct Asked<'a> {
     id: &'a str,
     account: String,
     kind: Kind,
-    headers: &'a HeaderMap,
+    key: Option<&'a str>,
     request_id: &'a str,
 }
 
 async fn move_money(distributor: &Distributor, caller: &Caller, asked: Asked<'_>) -> Result<axum::Json<Moved>, Error> {
     let identity = caller.allow(Scope::MembersWrite)?;
-    let Asked { id, account, kind, headers, request_id } = asked;
-    let key = headers.get("idempotency-key").and_then(|value| value.to_str().ok()).filter(|key| !key.is_empty());
+    let Asked { id, account, kind, key, request_id } = asked;
     let mut transaction = distributor.pool.begin().await?;
     let member = member::keep_open(&mut transaction, id).await?.ok_or_else(|| unknown_member(id))?;
     // The pool's row is the lock under which two requests with one key meet.
@@ -222,7 +220,7 @@ pub(super) async fn invest(
     State(distributor): State<Arc<Distributor>>,
     caller: Caller,
     RequestId(request_id): RequestId,
-    headers: HeaderMap,
+    IdempotencyKey(key): IdempotencyKey,
     Path(id): Path<String>,
     Json(investment): Json<Investment>,
 ) -> Result<axum::Json<Moved>, Error> {
@@ -230,7 +228,7 @@ pub(super) async fn invest(
     same_member(investment.user_id.as_ref(), &id)?;
     let kind = Kind::Deposit(amount("amount", investment.amount)?);
     let account = account_of(investment.account)?;
-    let asked = Asked { id: &id, account, kind, headers: &headers, request_id: &request_id };
+    let asked = Asked { id: &id, account, kind, key: key.as_deref(), request_id: &request_id };
     move_money(&distributor, &caller, asked).await
 }
 
@@ -244,7 +242,7 @@ pub(super) async fn withdraw(
     State(distributor): State<Arc<Distributor>>,
     caller: Caller,
     RequestId(request_id): RequestId,
-    headers: HeaderMap,
+    IdempotencyKey(key): IdempotencyKey,
     Path(id): Path<String>,
     Json(divestment): Json<Divestment>,
 ) -> Result<axum::Json<Moved>, Error> {
@@ -256,7 +254,7 @@ pub(super) async fn withdraw(
         _ => return Err(FieldError::new("amount", "either an amount, or all: true").into()),
     };
     let account = account_of(divestment.account)?;
-    let asked = Asked { id: &id, account, kind, headers: &headers, request_id: &request_id };
+    let asked = Asked { id: &id, account, kind, key: key.as_deref(), request_id: &request_id };
     move_money(&distributor, &caller, asked).await
 }
 

@@ -30,6 +30,12 @@ async fn a_key_of_the_environment_is_revoked_once_it_is_there_no_more() {
     whole.restart().await;
     let client = whole.operator.with_key(&generator);
     whole.known(&client).await;
+    let (status, problem) = whole.ask(Method::POST, &format!("/api/keys/{key_id}/rotate"), json!({})).await;
+    assert_eq!(
+        (status, &problem["code"]),
+        (409, &json!("key_of_environment")),
+        "an end that an old environment forgets"
+    );
     let (status, revoked) = whole.ask(Method::POST, &format!("/api/keys/{key_id}/revoke"), Value::Null).await;
     assert_eq!(status, 200, "{revoked}");
     whole.ended(&client).await;
