@@ -62,9 +62,8 @@ fn tell_account(standing: &Standing) {
         ("pipeline_terminal_trade_allowed", standing.trade_allowed.map(f64::from)),
     ];
     for (name, value) in facts {
-        if let Some(value) = value {
-            gauge(name, value);
-        }
+        // A gauge keeps its last value for ever; with NaN no comparison of an alert is true.
+        gauge(name, value.unwrap_or(f64::NAN));
     }
 }
 

@@ -262,7 +262,8 @@ async fn look(
 }
 
 fn hand_out(claimed: Vec<HandedOut>, now: OffsetDateTime, started: Instant) -> Vec<Claimed> {
-    for handed_out in &claimed {
+    // A later attempt comes after a lease: nobody was slow.
+    for handed_out in claimed.iter().filter(|handed_out| handed_out.signal.attempt == 1) {
         let age = (now - handed_out.signal.received_at).as_seconds_f64();
         metrics::histogram!("pipeline_accept_to_handout_seconds").record(age.max(0.0));
     }

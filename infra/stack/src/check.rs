@@ -101,6 +101,7 @@ pub fn violations(history: &History) -> Vec<Violation> {
     life::judge(history, &openings, &mut found);
     books::judge(history, &mut found);
     books::audit(history, &mut found);
+    posts::name(history, &mut found);
     found.0.sort_by_key(|violation| violation.promise);
     found.0
 }

@@ -217,12 +217,10 @@ async fn play(
 ) -> Result<Round, FaultsError> {
     let (claims_under_way, posts_in_flight) = busy(stage, load).await?;
     let began_at = now();
-    let kinds = faults.iter().map(|fault| fault.what.kind()).collect();
-    let mut unreached = Vec::new();
+    let (mut kinds, mut unreached) = (Vec::new(), Vec::new());
     for fault in &faults {
-        if !stage.inject(fault).await? {
-            unreached.push(fault.what.kind());
-        }
+        let happened = stage.inject(fault).await?;
+        if happened { &mut kinds } else { &mut unreached }.push(fault.what.kind());
     }
     let began = Instant::now();
     faults.sort_by_key(|fault| fault.lasts);

@@ -32,7 +32,8 @@ fn assert_worth_something(report: &Value, rounds: u64) {
     assert!(count("unreached") <= count("crashes"), "places of the code that processes rarely come by prove little");
     let kinds = report["report"]["kinds"].as_array().expect("a list");
     assert!(kinds.iter().all(|kind| kind["lost"] == 0 && kind["doubled"] == 0), "{report}");
-    assert_eq!(kinds.iter().filter_map(|kind| kind["rounds"].as_u64()).sum::<u64>(), rounds);
+    assert_eq!(kinds.iter().filter_map(|kind| kind["rounds"].as_u64()).sum::<u64>(), count("rounds"));
+    assert_eq!(count("rounds") + count("idle"), rounds);
     for (what, least) in [("posts", 200), ("signals", 100), ("orders", 50), ("reports", 10), ("versions", 10)] {
         assert!(report["verdict"][what].as_u64() >= Some(least), "too few {what}: {report}");
     }

@@ -76,6 +76,18 @@ fn one_key(key: &str, posts: &[&Post], stored: &[&Signal], openings: &Openings<'
     }
 }
 
+/// Names beside each signal the posts that may be it: of one whose id nobody was told nothing else says whose it is.
+pub(super) fn name(history: &History, found: &mut Found) {
+    let signals: HashMap<String, &Signal> =
+        history.signals.iter().map(|signal| (signal.signal_id.to_string(), signal)).collect();
+    for violation in &mut found.0 {
+        let named: Vec<&Signal> = violation.ids.iter().filter_map(|id| signals.get(id).copied()).collect();
+        let is_own = |post: &Post, signal: &Signal| post.key == signal.idempotency_key && is_of(post, signal);
+        let own = history.posts.iter().filter(|post| named.iter().any(|signal| is_own(post, signal)));
+        violation.ids.extend(own.filter(|post| post.key.is_some()).map(|post| post.name.clone()));
+    }
+}
+
 /// Whether a post may be what is stored as this signal.
 fn is_of(post: &Post, signal: &Signal) -> bool {
     match post.told() {

@@ -178,6 +178,22 @@ fn only_a_refusal_promises_that_nothing_happens() {
     assert_eq!(tale.broken(), []);
 }
 
+/// Goal: of a signal whose id nobody was told, each violation names the posts that may be it, and no others.
+#[test]
+fn a_violation_names_the_posts_of_a_signal_that_nobody_was_told_of() {
+    let mut tale = Tale::new().signal(1, "BUY", &[("processing", 1)]).order(10, 1, 0, 2).order(20, 1, 0, 3);
+    tale = tale.executed(2, "BUY").order(30, 2, 0, 4);
+    tale.0.posts[0].answer = None;
+    tale.post("1", Some(Answer { at: at(1), status: Some(422), signal_id: None }));
+    tale.post("1", Some(Answer { at: at(1), status: Some(503), signal_id: None }));
+    for promise in [Broken::NotEnded, Broken::OpenedTwice, Broken::UnansweredTwice] {
+        let all = violations(&tale.0);
+        let found = all.iter().find(|violation| violation.promise == promise).unwrap();
+        let named: Vec<_> = found.ids.iter().filter(|id| id.starts_with("log#")).collect();
+        assert_eq!(named, ["log#1", "log#4"], "{promise:?}");
+    }
+}
+
 /// Goal: a post without an answer may have waited in a socket: its life does not count from when its sender gave up.
 #[test]
 fn who_had_no_answer_does_not_know_when_his_signal_expires() {

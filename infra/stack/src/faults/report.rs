@@ -25,7 +25,7 @@ const SEVERAL: &str = "two of these at once";
 #[derive(Debug, Serialize)]
 pub(super) struct Round {
     pub(super) faults: Vec<String>,
-    /// The same without instances and times.
+    /// Those that happened, without instances and times.
     pub(super) kinds: Vec<String>,
     /// Places that were armed and that nobody came by.
     pub(super) unreached: Vec<String>,
@@ -43,11 +43,12 @@ pub(super) struct Round {
 }
 
 impl Round {
-    /// The name of its row in the table.
-    fn row(&self) -> &str {
+    /// The name of its row in the table; none where nothing happened, which shows nothing.
+    fn row(&self) -> Option<&str> {
         match &*self.kinds {
-            [kind] => kind,
-            _ => SEVERAL,
+            [] => None,
+            [kind] => Some(kind),
+            _ => Some(SEVERAL),
         }
     }
 
@@ -73,7 +74,9 @@ pub(super) struct Row {
     slow: usize,
     /// The longest time in which no post of any sender succeeded.
     without_success_ms: u64,
+    /// Posts whose signal was taken and is not there, or came to no end that is told.
     lost: usize,
+    /// Posts whose signal traded more than once, or got another id.
     doubled: usize,
     normal_after_ms_median: u64,
     normal_after_ms_max: u64,
@@ -84,7 +87,10 @@ pub(super) struct Row {
 /// The whole run.
 #[derive(Debug, Serialize)]
 pub(super) struct Report {
+    /// Those in which something happened. Only `idle` counts the rest.
     pub(super) rounds: usize,
+    /// Rounds in which nobody came by any place that was armed.
+    pub(super) idle: usize,
     /// Signals that were in a terminal's hands when a fault began.
     pub(super) claims_under_way: i64,
     /// The part of the rounds that found such a signal.
@@ -101,9 +107,12 @@ pub(super) struct Report {
 
 /// Reckons it from the rounds, the senders' logs and what the checker found.
 pub(super) fn report(rounds: &[Round], posts: &[Post], verdict: &Verdict) -> Report {
+    let unreached = rounds.iter().map(|round| round.unreached.len()).sum();
+    let all = rounds.len();
+    let rounds: Vec<&Round> = rounds.iter().filter(|round| round.row().is_some()).collect();
     let mut kinds: BTreeMap<&str, Vec<&Round>> = BTreeMap::new();
-    for round in rounds {
-        kinds.entry(round.row()).or_default().push(round);
+    for (row, round) in rounds.iter().filter_map(|round| Some((round.row()?, *round))) {
+        kinds.entry(row).or_default().push(round);
     }
     let mut successes: Vec<OffsetDateTime> = posts.iter().filter_map(succeeded_at).collect();
     successes.sort_unstable();
@@ -111,7 +120,7 @@ pub(super) fn report(rounds: &[Round], posts: &[Post], verdict: &Verdict) -> Rep
         let broken = verdict.violations.iter().filter(|violation| promises.contains(&violation.promise));
         broken.flat_map(|violation| violation.ids.iter().map(String::as_str)).collect()
     };
-    let lost = named(&[Broken::SignalLost]);
+    let lost = named(&[Broken::SignalLost, Broken::NotEnded, Broken::EndUntold]);
     let doubled = named(&[Broken::OpenedTwice, Broken::UnansweredTwice, Broken::AnotherId]);
     let mut rows: Vec<Row> = Vec::new();
     for (kind, rounds) in kinds {
@@ -129,15 +138,14 @@ pub(super) fn report(rounds: &[Round], posts: &[Post], verdict: &Verdict) -> Rep
     }
     // The worst first, and last what is not of one kind.
     rows.sort_by_key(|row| (row.fault == SEVERAL, std::cmp::Reverse(row.normal_after_ms_max)));
-    let (normal_after_ms_median, normal_after_ms_max, late) = recovery(rounds.iter());
-    let unreached = rounds.iter().map(|round| round.unreached.len()).sum();
+    let (normal_after_ms_median, normal_after_ms_max, late) = recovery(rounds.iter().copied());
     Report {
         rounds: rounds.len(),
+        idle: all - rounds.len(),
         claims_under_way: rounds.iter().map(|round| round.claims_under_way).sum(),
         busy_percent: percent(rounds.iter().filter(|round| round.claims_under_way > 0).count(), rounds.len()),
         posting_percent: percent(rounds.iter().filter(|round| round.posts_in_flight > 0).count(), rounds.len()),
-        crashes: rounds.iter().flat_map(|round| &round.kinds).filter(|kind| kind.contains(" dies ")).count()
-            - unreached,
+        crashes: rounds.iter().flat_map(|round| &round.kinds).filter(|kind| kind.contains(" dies ")).count(),
         unreached,
         normal_after_ms_median,
         normal_after_ms_max,
@@ -257,8 +265,9 @@ impl Report {
         if cfg!(debug_assertions) {
             writeln!(
                 out,
-                "{} processes died at a named place; {} places that nobody came by in time",
-                self.crashes, self.unreached
+                "{} processes died at a named place; {} places that nobody came by in time, so that nothing happened in {} \
+                 more rounds: they are in no figure above",
+                self.crashes, self.unreached, self.idle
             )?;
         } else {
             writeln!(out, "a release build has no named places at which a process dies: run the debug build for them")?;
@@ -351,6 +360,47 @@ mod tests {
         assert_eq!((several.posts, several.unavailable), (1, 1));
         assert_eq!((report.busy_percent, report.claims_under_way, report.late), (66, 3, 1));
         assert_eq!(report.normal_after_ms_median, 1_000);
+    }
+
+    /// Goal: where nobody came by the place, nothing happened: such a round flatters no figure; and where one of two
+    /// things happened, it is the one that is judged.
+    #[test]
+    fn a_place_that_nobody_came_by_counts_as_nothing_else() {
+        let unreached = |kinds: &[&str], began: i64| {
+            let unreached = vec!["ingest dies after a publish".to_owned()];
+            Round { unreached, ..round(kinds, began, began + 10, 5) }
+        };
+        let rounds = [
+            unreached(&[], 0),
+            unreached(&[], 100),
+            round(&["ingest dies after a publish"], 1_000, 4_000, 0),
+            unreached(&["a"], 10_000),
+        ];
+        let posts = [post(1, 0, 5, None), post(2, 1_500, 1_600, Some(503))];
+        let report = report(&rounds, &posts, &verdict(Vec::new()));
+        let [crash, a] = &*report.kinds else { panic!("{report:?}") };
+        assert_eq!((&*crash.fault, crash.rounds, crash.posts), ("ingest dies after a publish", 1, 1));
+        assert_eq!((crash.normal_after_ms_median, &*a.fault, a.rounds), (3_000, "a", 1));
+        assert_eq!((report.rounds, report.idle, report.crashes, report.unreached), (2, 2, 1, 3));
+        assert_eq!((report.busy_percent, report.claims_under_way), (50, 5));
+        assert_eq!((report.normal_after_ms_median, report.normal_after_ms_max), (3_000, 3_000));
+    }
+
+    /// Goal: what came to no end, or to none that is told, is lost to its sender; every promise of once counts as doubled.
+    #[test]
+    fn a_row_counts_all_that_was_lost_or_doubled() {
+        let count = |promise: Broken| {
+            let broken = Violation { promise, what: String::new(), ids: vec!["s#1".to_owned()] };
+            let report = report(&[round(&["a"], 0, 10, 1)], &[post(1, 1, 2, None)], &verdict(vec![broken]));
+            (report.kinds[0].lost, report.kinds[0].doubled)
+        };
+        for lost in [Broken::SignalLost, Broken::NotEnded, Broken::EndUntold] {
+            assert_eq!(count(lost), (1, 0), "{lost:?}");
+        }
+        for doubled in [Broken::OpenedTwice, Broken::UnansweredTwice, Broken::AnotherId] {
+            assert_eq!(count(doubled), (0, 1), "{doubled:?}");
+        }
+        assert_eq!(count(Broken::OpenedLate), (0, 0));
     }
 
     /// Goal: a run whose faults met an idle platform is worth nothing.

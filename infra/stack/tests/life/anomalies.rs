@@ -2,6 +2,7 @@
 
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
+use sqlx::AssertSqlSafe;
 use time::Duration;
 
 use super::steps::{id, of};
@@ -217,6 +218,37 @@ async fn how_an_account_stands_is_a_gauge() {
     whole.switch("active").await;
     told("pipeline_account_daily_loss_latched", 0).await;
     whole.told("pipeline_account_mode{account=\"main\",mode=\"active\"} 1").await;
+    whole.finish().await;
+}
+
+/// Goal: of an account whose terminal was retired nothing is said of how it stands: a gauge that kept its last value would
+/// alert for ever.
+#[tokio::test]
+async fn a_retired_terminal_leaves_no_gauge_behind() {
+    let whole = Whole::start(&[]).await;
+    let facts = ["last_poll_timestamp_seconds", "last_update_timestamp_seconds", "connected", "trade_allowed"];
+    let all = async |is: fn(f64) -> bool| {
+        eventually("it is told", || async {
+            let text = reqwest::get(&whole.platform.metrics).await.ok()?.text().await.ok()?;
+            let told = |fact| {
+                let name = format!("pipeline_terminal_{fact}{{account=\"main\"}} ");
+                text.lines().find_map(|line| line.strip_prefix(&name))?.parse().ok()
+            };
+            facts.iter().all(|fact| told(*fact).is_some_and(is)).then_some(())
+        })
+        .await;
+    };
+    whole.poll("T").await;
+    let figures = json!({"balance": 1_000, "equity": 1_000, "margin": 0, "free_margin": 1_000, "profit": 0,
+        "net_deposits": 1_000, "currency": "USD", "login": 1, "connected": false, "trade_allowed": false});
+    whole.operator.post("/api/account/update", &figures).await.unwrap();
+    all(|value| value >= 0.0).await;
+    let mut database = whole.sandbox.database().await.unwrap();
+    for table in ["terminals", "account_reports"] {
+        let delete = AssertSqlSafe(format!("delete from {table} where account = 'main'"));
+        sqlx::query(delete).execute(&mut database).await.unwrap();
+    }
+    all(f64::is_nan).await;
     whole.finish().await;
 }
 

@@ -46,6 +46,8 @@ async fn not_sent_from_the_claiming_installation_makes_it_pending_again() {
     assert!(whole.unresolved().await.is_empty());
     let second = whole.poll("U").await.remove(0);
     assert_eq!((id(&second), &second["attempt"], &second["magic"]), (id(&first), &json!(2), &first["magic"]));
+    whole.told("pipeline_signals_handed_out_total 2").await;
+    whole.told("pipeline_accept_to_handout_seconds_count 1").await;
     for status in ["not_sent", "failed", "not_found", "executed"] {
         let answer = whole.confirm(of(&first, &json!({"status": status, "retcode": 1}))).await;
         assert_eq!(answer["state"], "processing", "{status} without a ticket, of the older attempt");
