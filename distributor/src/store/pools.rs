@@ -283,19 +283,20 @@ async fn write_ended_sessions(db: &mut PgConnection, changed: &[PoolState]) -> R
     let ended = || {
         let of = |state: &'_ PoolState| {
             let account = state.account.clone();
-            state.last.newly_ended.clone().into_iter().map(move |session| (account.clone(), session))
+            state.last.newly_ended.clone().into_iter().map(move |(session, seq)| (account.clone(), (session, seq)))
         };
         changed.iter().flat_map(of)
     };
     if ended().next().is_none() {
         return Ok(());
     }
-    let (accounts, sessions): (Vec<String>, Vec<String>) = ended().unzip();
+    let (accounts, (sessions, seqs)): (Vec<String>, (Vec<String>, Vec<Option<i64>>)) = ended().unzip();
     sqlx::query!(
-        "insert into ended_sessions (account, session) select * from unnest($1::text[], $2::text[])
-         on conflict do nothing",
+        "insert into ended_sessions (account, session, seq) select * from unnest($1::text[], $2::text[], $3::bigint[])
+         on conflict (account, session) do update set seq = excluded.seq",
         &accounts,
-        &sessions
+        &sessions,
+        &seqs as &[Option<i64>]
     )
     .execute(db)
     .await
