@@ -120,9 +120,9 @@ impl Last {
     }
 
     /// The last number of this report's run, if another run followed it.
-    fn ended(&self, update: &AccountUpdated) -> Option<Option<i64>> {
+    fn ended(&self, update: &AccountUpdated) -> Option<&Option<i64>> {
         let session = update.session.as_ref().filter(|_| update.session != self.session)?;
-        self.newly_ended.get(session).or_else(|| self.ended_sessions.get(session)).copied()
+        self.newly_ended.get(session).or_else(|| self.ended_sessions.get(session))
     }
 
     /// Whether this report of a run that ended is surely newer than all that counted: the run that followed has been
@@ -135,7 +135,7 @@ impl Last {
     /// Takes over a report that counts.
     pub fn take_over(&mut self, update: &AccountUpdated, figures: Figures) {
         if self.session != update.session {
-            let seq = self.ended(update).flatten();
+            let seq = self.ended(update).copied().flatten();
             self.newly_ended.extend(self.session.take().map(|session| (session, self.seq)));
             self.seq = seq;
         }
@@ -175,7 +175,7 @@ pub fn reason_to_ignore(
     if ended.is_some() && !last.readmits(update) {
         return Some("superseded_session");
     }
-    let last_seq = if same_session { last.seq } else { ended.flatten() };
+    let last_seq = if same_session { last.seq } else { ended.copied().flatten() };
     if update.seq.is_some() && update.seq <= last_seq {
         return Some("seq_not_newer");
     }
