@@ -1,6 +1,6 @@
 //! Which reports of an account count, and which level of profit they give. Pure.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 
 use common::domain::{Cents, Invalid};
 use common::message::AccountUpdated;
@@ -79,10 +79,10 @@ pub struct Last {
     pub session: Option<String>,
     /// The last number in that run.
     pub seq: Option<i64>,
-    /// Runs that ended, of those that may still be heard of.
-    pub ended_sessions: BTreeSet<String>,
-    /// Runs that ended with reports taken over just now.
-    pub newly_ended: BTreeSet<String>,
+    /// Runs that another followed, of those that may still be heard of, each with its last number.
+    pub ended_sessions: BTreeMap<String, Option<i64>>,
+    /// The same of those that ended with reports taken over just now.
+    pub newly_ended: BTreeMap<String, Option<i64>>,
 }
 
 /// Why an operator can't have another login taken over.
@@ -119,11 +119,25 @@ impl Last {
         self.next_login.is_some() && self.next_login == update.login
     }
 
+    /// The last number of this report's run, if another run followed it.
+    fn ended(&self, update: &AccountUpdated) -> Option<&Option<i64>> {
+        let session = update.session.as_ref().filter(|_| update.session != self.session)?;
+        self.newly_ended.get(session).or_else(|| self.ended_sessions.get(session))
+    }
+
+    /// Whether this report of a run that ended is surely newer than all that counted: the run that followed has been
+    /// silent for so long that no slow connection explains it, and the report names its account at the broker.
+    fn readmits(&self, update: &AccountUpdated) -> bool {
+        let age = Duration::milliseconds(update.age_ms.unwrap_or(0).max(0));
+        update.login.is_some() && self.state_at.is_none_or(|at| update.received_at - at > SILENCE + age)
+    }
+
     /// Takes over a report that counts.
     pub fn take_over(&mut self, update: &AccountUpdated, figures: Figures) {
         if self.session != update.session {
-            self.newly_ended.extend(self.session.take());
-            self.seq = None;
+            let seq = self.ended(update).copied().flatten();
+            self.newly_ended.extend(self.session.take().map(|session| (session, self.seq)));
+            self.seq = seq;
         }
         self.session.clone_from(&update.session);
         // A report without a number does not make those before it new again.
@@ -138,6 +152,9 @@ impl Last {
         self.currency = update.currency.clone().or(self.currency.take());
     }
 }
+
+/// How long a run of the terminal is silent before one that it followed is heard again.
+const SILENCE: Duration = Duration::minutes(1);
 
 /// How far the clocks of two services may be apart.
 const AHEAD_MAX: Duration = Duration::minutes(1);
@@ -154,11 +171,12 @@ pub fn reason_to_ignore(
         return Some("in_the_future");
     }
     let same_session = update.session.is_some() && update.session == last.session;
-    let ended = |session| last.ended_sessions.contains(session) || last.newly_ended.contains(session);
-    if update.session.as_ref().is_some_and(ended) {
+    let ended = last.ended(update);
+    if ended.is_some() && !last.readmits(update) {
         return Some("superseded_session");
     }
-    if same_session && update.seq.is_some() && update.seq <= last.seq {
+    let last_seq = if same_session { last.seq } else { ended.copied().flatten() };
+    if update.seq.is_some() && update.seq <= last_seq {
         return Some("seq_not_newer");
     }
     // Within a run its numbers tell the order; between runs, and without numbers, time does.
@@ -228,8 +246,8 @@ mod tests {
             currency: update.currency.clone(),
             session: update.session.clone(),
             seq: update.seq,
-            ended_sessions: ["old".into()].into(),
-            newly_ended: BTreeSet::new(),
+            ended_sessions: [("old".into(), Some(7))].into(),
+            newly_ended: BTreeMap::new(),
         }
     }
 
@@ -258,6 +276,37 @@ mod tests {
         assert_eq!(verdict(&known, &update(Some("t"), Some(1), 99)), Some("older_than_last"));
         assert_eq!(verdict(&known, &update(Some("old"), Some(99), 101)), Some("superseded_session"));
         assert_eq!(verdict(&known, &update(None, None, 100)), Some("older_than_last"));
+    }
+
+    #[test]
+    fn a_run_that_ended_is_heard_again_once_the_one_that_followed_is_silent_for_a_minute() {
+        let mut known = last(&update(Some("s"), Some(5), 100));
+        let old = |seq, second| update(Some("old"), seq, second);
+        assert_eq!(verdict(&known, &old(Some(8), 160)), Some("superseded_session"));
+        assert_eq!(verdict(&known, &old(Some(7), 161)), Some("seq_not_newer"));
+        assert_eq!(verdict(&known, &old(None, 161)), None);
+        let aged = |age_ms| AccountUpdated { age_ms: Some(age_ms), ..old(Some(8), 161) };
+        assert_eq!(verdict(&known, &aged(1_000)), Some("superseded_session"), "seen when the other still spoke");
+        assert_eq!([999, -1].map(|age_ms| verdict(&known, &aged(age_ms))), [None; 2]);
+        let anonymous = AccountUpdated { login: None, ..old(Some(8), 161) };
+        assert_eq!(verdict(&known, &anonymous), Some("superseded_session"), "it may be another account");
+        let other = AccountUpdated { login: Some(2), ..old(Some(8), 161) };
+        assert_eq!(verdict(&known, &other), Some("another_account"));
+
+        let mut take_over = |update: AccountUpdated| {
+            let verdict = verdict(&known, &update);
+            if verdict.is_none() {
+                known.take_over(&update, Figures::of(&update).unwrap());
+            }
+            verdict
+        };
+        assert_eq!(take_over(old(None, 161)), None);
+        assert_eq!(take_over(old(Some(7), 162)), Some("seq_not_newer"), "its numbers go on");
+        assert_eq!(take_over(old(Some(8), 162)), None);
+        assert_eq!(take_over(update(Some("s"), Some(6), 163)), Some("superseded_session"));
+        assert_eq!(take_over(update(Some("s"), Some(5), 223)), Some("seq_not_newer"));
+        assert_eq!(take_over(update(Some("s"), Some(6), 223)), None, "it comes back by the same rule");
+        assert_eq!(take_over(old(Some(9), 224)), Some("superseded_session"));
     }
 
     #[test]

@@ -48,6 +48,10 @@ async fn once(distributor: &Distributor, partitions: &mut Option<Instant>) -> Re
         store::make_partitions(&mut db).await?;
         *partitions = Some(Instant::now());
     }
+    // Of all, also of those that another distributor moves: what stands still is seen by what this says again.
+    for (account, at) in valuation::reported(&mut db).await? {
+        metrics::gauge!("pipeline_pool_report_timestamp_seconds", "account" => account).set(at);
+    }
     for account in valuation::outdated(&mut db).await? {
         let started = Instant::now();
         let valuation = valuation::compute(&mut db, &account, distributor.clock.now()).await?;

@@ -280,22 +280,19 @@ async fn write_history(db: &mut PgConnection, changed: &[PoolState]) -> Result<(
 }
 
 async fn write_ended_sessions(db: &mut PgConnection, changed: &[PoolState]) -> Result<(), sqlx::Error> {
-    let ended = || {
-        let of = |state: &'_ PoolState| {
-            let account = state.account.clone();
-            state.last.newly_ended.clone().into_iter().map(move |session| (account.clone(), session))
-        };
-        changed.iter().flat_map(of)
-    };
-    if ended().next().is_none() {
+    let rows: Vec<(&PoolState, &String, &Option<i64>)> = changed
+        .iter()
+        .flat_map(|state| state.last.newly_ended.iter().map(move |(session, seq)| (state, session, seq)))
+        .collect();
+    if rows.is_empty() {
         return Ok(());
     }
-    let (accounts, sessions): (Vec<String>, Vec<String>) = ended().unzip();
     sqlx::query!(
-        "insert into ended_sessions (account, session) select * from unnest($1::text[], $2::text[])
-         on conflict do nothing",
-        &accounts,
-        &sessions
+        "insert into ended_sessions (account, session, seq) select * from unnest($1::text[], $2::text[], $3::bigint[])
+         on conflict (account, session) do update set seq = excluded.seq",
+        &rows.iter().map(|(state, ..)| state.account.clone()).collect::<Vec<_>>(),
+        &rows.iter().map(|(_, session, _)| (*session).clone()).collect::<Vec<_>>(),
+        &rows.iter().map(|(.., seq)| **seq).collect::<Vec<_>>() as &[Option<i64>]
     )
     .execute(db)
     .await

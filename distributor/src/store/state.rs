@@ -51,7 +51,7 @@ pub(crate) fn apply<'a>(
     Ok(Taken { envelope, outcome: "applied", version: Some(state.version) })
 }
 
-/// Makes known to the pools which of these reports' sessions ended before.
+/// Makes known to the pools which of these reports' sessions ended before, and at which number.
 pub(crate) async fn recall_sessions(
     db: &mut PgConnection,
     pools: &mut Pools,
@@ -70,7 +70,7 @@ pub(crate) async fn recall_sessions(
         return Ok(());
     }
     let ended = sqlx::query!(
-        r#"select e.account, e.session from ended_sessions e
+        r#"select e.account, e.session, e.seq from ended_sessions e
            join (select distinct * from unnest($1::text[], $2::text[])) as asked (account, session)
            using (account, session)"#,
         &accounts,
@@ -79,7 +79,7 @@ pub(crate) async fn recall_sessions(
     .fetch_all(db)
     .await?;
     for row in ended {
-        pools.of(&row.account)?.last.ended_sessions.insert(row.session);
+        pools.of(&row.account)?.last.ended_sessions.insert(row.session, row.seq);
     }
     Ok(())
 }

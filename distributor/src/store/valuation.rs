@@ -9,6 +9,14 @@ pub(crate) async fn outdated(db: &mut PgConnection) -> Result<Vec<String>, sqlx:
     sqlx::query_scalar!("select account from pools where valued_version < version order by account").fetch_all(db).await
 }
 
+/// Accounts with the time of their last report that counted, in seconds since 1970.
+pub(crate) async fn reported(db: &mut PgConnection) -> Result<Vec<(String, f64)>, sqlx::Error> {
+    let rows = sqlx::query!(
+        r#"select account, extract(epoch from state_at)::float8 as "at!" from pools where state_at is not null"#
+    );
+    Ok(rows.fetch_all(db).await?.into_iter().map(|row| (row.account, row.at)).collect())
+}
+
 /// A pool as one snapshot shows it, with its members.
 pub(crate) struct Valuation {
     version: i64,

@@ -1,7 +1,7 @@
 //! The pool driven as the service drives it: reports judged, applied and taken over; movements done at the price of
 //! now; a row for everything that moved, from which the whole can be rebuilt.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use common::message::AccountUpdated;
 use distributor::pool::{Ask, Change, Pool, PoolError, Withdrawal, remaining_investment};
@@ -118,7 +118,13 @@ impl Books {
         let session = last.and_then(|update| update.session.clone());
         let (of_session, of_others): (Vec<_>, Vec<_>) =
             self.reports.iter().partition(|update| update.session == session);
-        let ended_sessions = of_others.into_iter().filter_map(|update| update.session.clone()).collect();
+        let mut ended_sessions = BTreeMap::new();
+        for update in of_others {
+            if let Some(session) = update.session.clone() {
+                let seq = ended_sessions.entry(session).or_default();
+                *seq = update.seq.max(*seq);
+            }
+        }
         Self {
             members: Members { pool, holdings },
             last: Last {
@@ -131,7 +137,7 @@ impl Books {
                 session,
                 seq: of_session.into_iter().filter_map(|update| update.seq).max(),
                 ended_sessions,
-                newly_ended: BTreeSet::new(),
+                newly_ended: BTreeMap::new(),
             },
             rows: self.rows.clone(),
             reports: self.reports.clone(),
@@ -142,8 +148,10 @@ impl Books {
     pub(crate) fn fields(&self) -> impl PartialEq + std::fmt::Debug + use<> {
         let last = self.last.clone();
         let Last { state_at, figures, definition, login, next_login, currency, session, seq, .. } = last;
-        let (ended_sessions, newly_ended) = (last.ended_sessions, last.newly_ended);
-        let ended: BTreeSet<String> = ended_sessions.union(&newly_ended).cloned().collect();
+        let mut ended = last.ended_sessions;
+        ended.extend(last.newly_ended);
+        // Of the present one its own number counts.
+        ended.retain(|of, _| session.as_ref() != Some(of));
         let last = (state_at, figures, definition, login, next_login, currency, session, seq, ended);
         (self.members.clone(), last)
     }

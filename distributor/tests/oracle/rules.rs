@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use common::message::AccountUpdated;
 use num_rational::BigRational;
 use rust_decimal::Decimal;
+use time::Duration;
 
 /// Units that the first cent buys.
 const FIRST_PRICE: i128 = 100_000_000;
@@ -209,18 +210,19 @@ impl Oracle {
         true
     }
 
-    /// Within a run of the terminal its numbers tell the order, else time does; a run that another followed is over.
+    /// Within a run of the terminal its numbers tell the order, else time does; a run that another followed is over until
+    /// its account's figures are of more than a minute after all that was heard.
     fn is_news(&self, report: &AccountUpdated) -> bool {
         let Some(last) = self.counted.last() else { return true };
         let is_of_run = |other: &&AccountUpdated| report.session.is_some() && other.session == report.session;
-        if !is_of_run(&last) && self.counted.iter().any(|other| is_of_run(&other)) {
-            return false;
+        let is_over = !is_of_run(&last) && self.counted.iter().any(|other| is_of_run(&other));
+        let counts_on =
+            report.seq.is_none() || self.counted.iter().filter(is_of_run).all(|other| other.seq < report.seq);
+        if is_over {
+            let taken_at = report.received_at - Duration::milliseconds(report.age_ms.map_or(0, |age| age.max(0)));
+            return report.login.is_some() && taken_at - Duration::seconds(60) > last.received_at && counts_on;
         }
-        if is_of_run(&last) && report.seq.is_some() {
-            self.counted.iter().filter(is_of_run).all(|other| other.seq < report.seq)
-        } else {
-            last.received_at < report.received_at
-        }
+        counts_on && ((is_of_run(&last) && report.seq.is_some()) || last.received_at < report.received_at)
     }
 
     /// Whether these are the figures of this account, whole and within the bounds.

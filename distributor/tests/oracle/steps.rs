@@ -71,6 +71,9 @@ pub(crate) struct Report {
     order: Order,
     /// Seconds that it is older than the latest.
     late: i64,
+    /// Seconds without a report before it.
+    silence: i64,
+    age_ms: Option<i64>,
     /// It does not arrive now.
     held_back: bool,
 }
@@ -166,13 +169,15 @@ fn report() -> impl Strategy<Value = Report> {
         20 => Just(Order::Next),
         1 => (0..3_i64).prop_map(Order::Back),
         2 => Just(Order::NewRun),
-        1 => (1..4_u32).prop_map(Order::OldRun),
+        2 => (1..4_u32).prop_map(Order::OldRun),
     ];
     let mostly_zero = |least: i64, most: i64| prop_oneof![6 => Just(0), 1 => least..most];
     let credit = prop_oneof![2 => Just(None), 1 => (0..500_i64).prop_map(Some)];
     let figures = (aim, mostly_zero(-9, 10), credit, -2_000..2_000_i64, any::<bool>());
-    let travel = (flaw, order, mostly_zero(0, 4), prop::bool::weighted(0.06));
-    (figures, travel).prop_map(|((aim, beyond, credit, deposits, flat), (flaw, order, late, held_back))| Report {
+    let age_ms = prop_oneof![2 => Just(None), 1 => (-1..2_i64).prop_map(|age| Some(age * 1_000))];
+    let times = (mostly_zero(0, 4), mostly_zero(57, 65), age_ms);
+    let travel = (flaw, order, times, prop::bool::weighted(0.06));
+    (figures, travel).prop_map(|((aim, beyond, credit, deposits, flat), (flaw, order, times, held_back))| Report {
         aim,
         beyond,
         credit,
@@ -180,7 +185,9 @@ fn report() -> impl Strategy<Value = Report> {
         flat,
         flaw,
         order,
-        late,
+        late: times.0,
+        silence: times.1,
+        age_ms: times.2,
         held_back,
     })
 }
@@ -228,6 +235,7 @@ impl Terminal {
     }
 
     fn message(&mut self, report: &Report, profit: i128) -> AccountUpdated {
+        self.now += 1 + report.silence;
         let (run, seq) = self.number(&report.order);
         // Every fourth run does not number its reports, nor does any run each fifth of them.
         let seq = (run % 4 != 3 && seq % 5 != 0).then_some(seq);
@@ -253,7 +261,7 @@ impl Terminal {
             net_deposits: whole.then(|| figure(deposits)),
             session: ours.then(|| run.to_string()),
             seq: seq.filter(|_| ours),
-            age_ms: None,
+            age_ms: report.age_ms,
             open_positions: None,
             connected: ours.then_some(!matches!(report.flaw, Flaw::Disconnected)),
             trade_allowed: None,
@@ -268,7 +276,6 @@ impl Terminal {
 
     /// The run and the number in it.
     fn number(&mut self, order: &Order) -> (u32, i64) {
-        self.now += 1;
         match order {
             Order::Next => self.seq += 1,
             Order::Back(numbers) => return (self.run, self.seq - numbers),

@@ -1,6 +1,6 @@
 //! What the fuzz targets share: the time, an account to judge by, and an oracle for decimals that knows text only.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use common::domain::{Mode, Percent, Volume};
 use common::error::Problem;
@@ -88,8 +88,7 @@ impl Default for Books {
     fn default() -> Self {
         let mut pool = Pool { definition: Some(Definition::Profit), ..Pool::default() };
         pool.deposit(100_000).expect("a first deposit");
-        let last = Last { newly_ended: BTreeSet::new(), ..Last::default() };
-        Self { account: account(), pool, last }
+        Self { account: account(), pool, last: Last::default() }
     }
 }
 

@@ -121,6 +121,40 @@ async fn reports_that_do_not_count_spoil_no_batch() {
     whole.finish_clean().await;
 }
 
+/// Goal: of two terminals on one account the one that goes on counts again a minute after the newer one fell silent, what
+/// it said before that does not, and the newer one comes back in the same way: the pool never stands still for good.
+#[tokio::test]
+async fn the_terminal_that_goes_on_counts_again_when_the_newer_one_is_silent() {
+    let whole = Whole::start(&[]).await;
+    let broker = Broker::connect(&whole.sandbox).await;
+    let report = |session, seq: i64, balance| with(&full(balance, 10_000), &json!({"session": session, "seq": seq}));
+    assert_eq!(whole.update(report("a", 1, 10_000)).await, "applied");
+    whole.member("A", 10_000).await;
+    assert_eq!(whole.update(report("b", 1, 11_000)).await, "applied");
+    assert_eq!(whole.update(report("a", 2, 99_900)).await, "superseded_session", "both are alive");
+    let state_at = state_at(&whole).await;
+    whole.sandbox.clock.advance(Duration::seconds(61));
+    let delayed = report("a", 3, 99_900);
+    let queued = broker.report(&whole, state_at + Duration::seconds(60), &delayed).await;
+    assert_eq!(queued, "superseded_session", "received when the newer one may still have been alive");
+    let aged = with(&delayed, &json!({"age_ms": 60_000}));
+    assert_eq!(whole.update(aged).await, "superseded_session", "so old were its figures");
+    assert_eq!(whole.update(report("a", 1, 99_900)).await, "seq_not_newer", "sent once more");
+    whole.assert_parts(&[("A", 11_000, 1_000)]).await;
+    assert_eq!(whole.update(report("a", 4, 12_000)).await, "applied");
+    whole.assert_parts(&[("A", 12_000, 2_000)]).await;
+    assert_eq!(whole.update(report("b", 2, 99_900)).await, "superseded_session");
+    assert_eq!(whole.update(report("a", 4, 99_900)).await, "seq_not_newer");
+    assert_eq!(whole.update(report("a", 5, 12_500)).await, "applied");
+    whole.assert_parts(&[("A", 12_500, 2_500)]).await;
+    whole.sandbox.clock.advance(Duration::seconds(61));
+    assert_eq!(whole.update(report("b", 1, 99_900)).await, "seq_not_newer");
+    assert_eq!(whole.update(report("b", 3, 13_000)).await, "applied");
+    whole.assert_parts(&[("A", 13_000, 3_000)]).await;
+    broker.close().await;
+    whole.finish_clean().await;
+}
+
 /// Goal: an account that is empty, or lost all but never was logged out, is no terminal that is not logged in.
 #[tokio::test]
 async fn an_account_that_was_always_empty_counts() {
