@@ -316,7 +316,7 @@ fn a_closing_supersedes_what_it_concerns_and_no_closing() {
         for opening in [Buy, Sell, Modify] {
             assert!(is_superseded(&euro(opening), &[later(Close, Some("GBPUSD")), closing.clone()]));
         }
-        assert!(!is_superseded(&euro(Close), &[closing.clone()]));
+        assert!(!is_superseded(&euro(Close), std::slice::from_ref(&closing)));
         assert!(!is_superseded(&signal(1, Ping, None, Unknown), &[closing]));
     }
     assert!(is_superseded(&modify, &[of_ticket(later(Close, None), 7)]));
