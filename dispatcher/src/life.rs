@@ -90,14 +90,19 @@ pub fn expired() -> Reason {
     Reason::new("expired", "not handed out within its life")
 }
 
-/// A signal that has not ended, as the claim sees it.
+/// The reason of everything that a closing left no room for.
+pub fn superseded() -> Reason {
+    Reason::new("superseded", "a closing of its symbol came after it")
+}
+
+/// A signal in the queue, as the claim sees it.
 #[derive(Clone, Debug)]
 pub struct Open {
     /// Its place in the queue.
     pub id: i64,
     /// What it asks for.
     pub order: Order,
-    /// `pending`, `processing` or `unknown`.
+    /// `pending`, `processing` or `unknown` where it has not ended.
     pub state: SignalState,
     /// End of its life.
     pub expires_at: Option<OffsetDateTime>,
@@ -245,6 +250,24 @@ pub fn choose(
     choice
 }
 
+/// Whether a closing supersedes this signal. `closings`: those of its account that came after it and were handed out;
+/// whatever became of them, they are the sender's later word.
+pub fn is_superseded(signal: &Open, closings: &[Open]) -> bool {
+    !signal.order.action.closes() && closings.iter().any(|closing| Earlier::of(closing).concerns(signal))
+}
+
+/// The end of a signal of which it is certain that nothing was sent; none: it waits for a terminal again.
+pub fn unsent(
+    expires_at: Option<OffsetDateTime>,
+    is_superseded: bool,
+    now: OffsetDateTime,
+) -> Option<(SignalState, Reason)> {
+    if expires_at.is_some_and(|expiry| expiry <= now) {
+        return Some((SignalState::Expired, expired()));
+    }
+    is_superseded.then(|| (SignalState::Cancelled, superseded()))
+}
+
 /// What a terminal says of an order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Status {
@@ -298,6 +321,8 @@ pub struct Known<'a> {
     pub tickets: &'a [i64],
     /// What else is known that the ticket of an opening contradicts.
     pub doubt: Option<Doubt>,
+    /// Whether a closing that was handed out supersedes it; told where the report says that nothing was sent.
+    pub is_superseded: bool,
 }
 
 /// What a report does.
@@ -340,10 +365,8 @@ pub fn confirm(known: &Known<'_>, report: &Report<'_>, now: OffsetDateTime) -> (
         Status::NotSent if known.claimed_by.is_none() || report.terminal != known.claimed_by => {
             Effect::Nothing("from an installation that did not take it")
         }
-        Status::NotSent if known.expires_at.is_some_and(|expiry| expiry <= now) => {
-            Effect::End(SignalState::Expired, expired())
-        }
-        Status::NotSent => Effect::Again,
+        Status::NotSent => unsent(known.expires_at, known.is_superseded, now)
+            .map_or(Effect::Again, |(state, reason)| Effect::End(state, reason)),
     };
     (effect, None)
 }

@@ -96,20 +96,25 @@ pub(crate) async fn resolve(
     let found = find(&dispatcher, &id).await?;
     let now = dispatcher.clock.now();
     let mut transaction = dispatcher.pool.begin().await?;
+    // As for a terminal's word that nothing was sent: no claim may hand out a closing meanwhile.
+    if resolution.outcome == "retry" {
+        account::lock(&mut transaction, &found.account).await?;
+    }
     let signal = claim::lock_signal(&mut transaction, &found.account, Some(found.signal_id), None).await?;
     let signal = signal.ok_or_else(|| Error::NotFound(format!("no signal {id}")))?;
     if signal.state != "unknown" {
         let detail = format!("the signal is {}, not unknown: there is nothing to resolve", signal.state);
         return Err(Error::Conflict("not_unknown", detail));
     }
-    let state = match &*resolution.outcome {
-        "executed" => "executed",
-        "failed" => "failed",
-        _ if signal.expires_at.is_some_and(|expiry| expiry <= now) => "expired",
-        _ => "pending",
-    };
     let message = format!("{principal}: {}", resolution.message.as_deref().unwrap_or("no reason given"));
-    let code = if state == "expired" { life::expired().code } else { "resolved" };
+    let (state, code, message) = match &*resolution.outcome {
+        "executed" => ("executed", "resolved", message),
+        "failed" => ("failed", "resolved", message),
+        _ => match life::unsent(signal.expires_at, claim::is_superseded(&mut transaction, &signal, now).await?, now) {
+            Some((state, reason)) => (state.as_str(), reason.code, format!("{}; {message}", reason.message)),
+            None => ("pending", "resolved", message),
+        },
+    };
     operate::set_state(&mut transaction, signal.signal_id, state, Some(code), Some(&message), now).await?;
     let details = json!({"signal_id": signal.signal_id, "outcome": resolution.outcome, "message": resolution.message});
     let entry = Entry { at: now, event: "control.resolved", principal, request_id: &request_id, details };

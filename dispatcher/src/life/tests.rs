@@ -206,6 +206,7 @@ fn known(state: SignalState) -> Known<'static> {
         expires_at: None,
         tickets: &[7],
         doubt: None,
+        is_superseded: false,
     }
 }
 
@@ -288,6 +289,41 @@ fn not_sent_is_believed_only_from_the_installation_that_took_it() {
     assert!(matches!(confirm(&nameless, &Report { terminal: None, ..said.clone() }, NOW).0, Effect::Nothing(_)));
     let late = Known { expires_at: Some(NOW), ..taken };
     assert!(matches!(confirm(&late, &said, NOW).0, Effect::End(SignalState::Expired, _)));
+}
+
+#[test]
+fn what_was_not_sent_goes_out_again_unless_a_closing_came_after_it() {
+    let said = report(Status::NotSent, Some(2), None);
+    let taken = Known { is_superseded: true, ..known(Unknown) };
+    assert_eq!(confirm(&taken, &said, NOW).0, Effect::End(SignalState::Cancelled, superseded()));
+    let late = Known { expires_at: Some(NOW), ..taken.clone() };
+    assert!(matches!(confirm(&late, &said, NOW).0, Effect::End(SignalState::Expired, _)));
+    let other = Report { terminal: Some("U"), ..said };
+    assert!(matches!(confirm(&taken, &other, NOW).0, Effect::Nothing(_)), "its word ends nothing either");
+}
+
+#[test]
+fn a_closing_supersedes_what_it_concerns_and_no_closing() {
+    let of_ticket = |mut signal: Open, ticket| {
+        signal.order.ticket = Some(ticket);
+        signal
+    };
+    let euro = |action| signal(1, action, Some("EURUSD"), Unknown);
+    let later = |action, symbol| signal(2, action, symbol, SignalState::Failed);
+    let modify = of_ticket(signal(1, Modify, None, Unknown), 7);
+    let superseding = [later(Close, Some("EURUSD")), later(CloseAll, Some("EURUSD")), later(CloseAll, None)];
+    for closing in superseding {
+        for opening in [Buy, Sell, Modify] {
+            assert!(is_superseded(&euro(opening), &[later(Close, Some("GBPUSD")), closing.clone()]));
+        }
+        assert!(!is_superseded(&euro(Close), std::slice::from_ref(&closing)));
+        assert!(!is_superseded(&signal(1, Ping, None, Unknown), &[closing]));
+    }
+    assert!(is_superseded(&modify, &[of_ticket(later(Close, None), 7)]));
+    assert!(!is_superseded(&modify, &[of_ticket(later(Close, None), 8)]));
+    assert!(!is_superseded(&euro(Buy), &[later(Close, Some("GBPUSD")), later(CloseAll, Some("GBPUSD"))]));
+    assert!(!is_superseded(&euro(Buy), &[of_ticket(later(Close, None), 7)]));
+    assert!(!is_superseded(&euro(Buy), &[]));
 }
 
 /// Whether the order of two signals matters, said independently of how the choice finds out.

@@ -10,7 +10,7 @@ use uuid::Uuid;
 use super::operate::{self, Ending};
 use super::{SignalRow, account};
 use crate::life::gate::{Account, Rules, day};
-use crate::life::{Choice, LEASE, PROTOCOL, choose};
+use crate::life::{self, Choice, LEASE, PROTOCOL, choose};
 
 /// Looked at first; only when all of these wait for something is the whole queue read.
 const WINDOW: i64 = 500;
@@ -108,7 +108,8 @@ async fn claim_locked(
         return Ok(Vec::new());
     }
     let choice = choice(db, claimant, &account, limit, now).await?;
-    let superseded = choice.supersede.iter().map(|id| Ending::superseded(*id));
+    let reason = life::superseded();
+    let superseded = choice.supersede.iter().map(|id| Ending::superseded(*id, &reason));
     let rejected = choice.reject.iter().map(|(id, reason)| Ending::rejected(*id, reason));
     operate::end_all(db, superseded.chain(rejected).collect(), now).await?;
     if choice.claim.is_empty() {
@@ -167,6 +168,31 @@ async fn mark(
     )
     .fetch_all(db)
     .await
+}
+
+/// Whether a closing that was handed out supersedes this signal, which is not to be sent late in any case; the caller
+/// holds its account's lock.
+pub(crate) async fn is_superseded(
+    db: &mut PgConnection,
+    signal: &SignalRow,
+    now: OffsetDateTime,
+) -> Result<bool, sqlx::Error> {
+    // So no more is read than what came within its life.
+    if signal.expires_at.is_some_and(|expiry| expiry <= now) {
+        return Ok(false);
+    }
+    let closings = sqlx::query_as!(
+        SignalRow,
+        "select * from signals
+         where account = $1 and id > $2 and action in ('CLOSE', 'CLOSE_ALL')
+           and state in ('processing', 'unknown', 'executed', 'failed')",
+        signal.account,
+        signal.id
+    )
+    .fetch_all(db)
+    .await?;
+    let closings = closings.iter().map(SignalRow::open).collect::<Result<Vec<_>, _>>()?;
+    Ok(life::is_superseded(&signal.open()?, &closings))
 }
 
 /// What is unknown in an account, oldest first. Orders of first-protocol terminals carry no magic number of ours: nobody

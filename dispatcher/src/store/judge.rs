@@ -3,7 +3,7 @@
 use sqlx::PgConnection;
 use time::OffsetDateTime;
 
-use super::{SignalRow, corrupt};
+use super::{SignalRow, claim, corrupt};
 use crate::confirmation::Confirmation;
 use crate::life::anomaly::Doubt;
 use crate::life::{self, Effect, Known, Report, Status};
@@ -38,6 +38,7 @@ pub(super) async fn judge(
         Some(ticket) if !tickets.contains(&ticket) => doubt(db, signal, ticket).await?,
         _ => None,
     };
+    let is_superseded = status == Status::NotSent && claim::is_superseded(db, signal, now).await?;
     let known = Known {
         state: signal.state.parse().map_err(corrupt)?,
         action: signal.action.parse().map_err(corrupt)?,
@@ -47,6 +48,7 @@ pub(super) async fn judge(
         expires_at: signal.expires_at,
         tickets: &tickets,
         doubt,
+        is_superseded,
     };
     let report = Report {
         status,

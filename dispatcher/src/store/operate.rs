@@ -43,8 +43,8 @@ pub(crate) struct Ending<'a> {
 
 impl<'a> Ending<'a> {
     /// A closing does not wait for it.
-    pub(crate) fn superseded(id: i64) -> Self {
-        Self { id, state: "cancelled", code: "superseded", message: "a closing of its symbol came after it" }
+    pub(crate) fn superseded(id: i64, reason: &'a Reason) -> Self {
+        Self { id, state: "cancelled", code: reason.code, message: &reason.message }
     }
 
     /// The gate does not let it through.

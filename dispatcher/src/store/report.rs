@@ -9,7 +9,7 @@ use time::OffsetDateTime;
 use uuid::Uuid;
 
 use super::judge::{Judged, judge};
-use super::{SignalRow, claim, corrupt, operate};
+use super::{SignalRow, account as accounts, claim, corrupt, operate};
 use crate::confirmation::{Confirmation, Part};
 use crate::life::{Effect, Status};
 
@@ -42,6 +42,10 @@ pub(crate) async fn apply(
     action: Option<Action>,
     now: OffsetDateTime,
 ) -> Result<Option<Outcome>, sqlx::Error> {
+    // What was not sent may go out again: that is judged against closings, which no claim may hand out meanwhile.
+    if status == Status::NotSent {
+        accounts::lock(db, account).await?;
+    }
     let ticket = confirmation.ticket();
     let signal = find(db, account, confirmation, action, ticket).await?;
     let traded = matches!(status, Status::Executed | Status::Placed | Status::Closed);

@@ -141,11 +141,19 @@ fn opening(signal: &Signal, openings: &Openings<'_>, found: &mut Found) {
 }
 
 /// Openings and closings of one symbol reach the market in the order of their signals. The design names one exception: a
-/// closing does not wait for what is unknown; and unknown claims of the first protocol hold nothing back.
+/// closing does not wait for what is unknown, and no opening is handed out again after it; and unknown claims of the first
+/// protocol hold nothing back.
 fn order(history: &History, found: &mut Found) {
     let signals: HashMap<i64, &Signal> = history.signals.iter().map(|signal| (signal.id, signal)).collect();
     let unknown: HashSet<Uuid> =
         history.events.iter().filter(|event| event.state == "unknown").map(|event| event.signal_id).collect();
+    let claims = history.events.iter().filter(|event| event.state == "processing");
+    let last_claim: HashMap<Uuid, OffsetDateTime> = claims.map(|event| (event.signal_id, event.at)).collect();
+    let claimed_after = |signal: &Signal, closing: &Signal| {
+        signal.opens()
+            && signal.symbol == closing.symbol
+            && last_claim.get(&signal.signal_id) > last_claim.get(&closing.signal_id)
+    };
     // A position that the broker closed carries its opener's number on the closing order.
     let by_broker: HashSet<u64> =
         history.deals.iter().filter(|deal| deal.reason != Reason::Expert).map(|deal| deal.order).collect();
@@ -161,7 +169,8 @@ fn order(history: &History, found: &mut Found) {
         for (place, (ticket, signal)) in acts.iter().enumerate() {
             let overtook = acts[..place].iter().find(|(_, before)| {
                 let exempt = unknown.contains(&signal.signal_id)
-                    && (before.closes() || signal.claim_protocol.is_some_and(|protocol| protocol < 2));
+                    && ((before.closes() && !claimed_after(signal, before))
+                        || signal.claim_protocol.is_some_and(|protocol| protocol < 2));
                 before.id > signal.id && !exempt
             });
             if let Some((first, before)) = overtook {

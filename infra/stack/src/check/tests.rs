@@ -125,6 +125,24 @@ fn a_closing_overtakes_what_is_unknown_and_nothing_else() {
     assert_eq!(overtaken(&[("processing", 1), ("executed", 1)], "CLOSE"), [Broken::SymbolOutOfOrder]);
 }
 
+/// Goal: what was overtaken by a closing of its symbol is not handed out again after it.
+#[test]
+fn what_a_closing_overtook_is_not_handed_out_again() {
+    let again = [("processing", 1), ("unknown", 1), ("pending", 1), ("processing", 2), ("executed", 2)];
+    let claimed_again = |second: i64, symbol: &str| {
+        let mut tale = Tale::new().signal(1, "BUY", &again).executed(2, "CLOSE");
+        tale.0.signals[1].symbol = Some(symbol.to_owned());
+        let (first, claim) = (tale.0.signals[0].signal_id, ("processing", 2));
+        let mut events = tale.0.events.iter_mut();
+        let event = events.find(|event| event.signal_id == first && (&*event.state, event.attempt) == claim);
+        event.unwrap().at = at(second);
+        tale.order(10, 2, 5, 3).closed(10, Reason::Expert).order(20, 1, 0, 4).broken()
+    };
+    assert_eq!(claimed_again(1, "EURUSD"), []);
+    assert_eq!(claimed_again(3, "EURUSD"), [Broken::SymbolOutOfOrder]);
+    assert_eq!(claimed_again(3, "GBPUSD"), [], "a closing that said nothing of it");
+}
+
 /// Goal: a stop loss carries the number of the signal that opened, and is not its doing.
 #[test]
 fn what_the_broker_closes_has_no_place_in_the_order() {

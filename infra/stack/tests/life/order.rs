@@ -2,9 +2,9 @@
 
 use futures_util::future::{join, join_all};
 use reqwest::{Method, StatusCode};
-use serde_json::json;
+use serde_json::{Value, json};
 
-use super::steps::{id, ids, of};
+use super::steps::{BEYOND_THE_LEASE, id, ids, of};
 use crate::support::Whole;
 
 /// Goal: a symbol's second signal waits until the first is confirmed, whatever it is; other symbols wait for neither.
@@ -114,6 +114,109 @@ async fn a_closing_does_not_wait_for_a_modification_that_is_held_back() {
     assert_eq!(ids(&claimed), [id(&close)]);
     assert_eq!(claimed[0]["after"], json!([unknown["id"]]));
     assert_eq!(whole.now(&modify).await["code"], "superseded");
+    whole.finish().await;
+}
+
+/// Posts a closing behind what is unknown and lets terminal `T` claim it.
+async fn closing(whole: &Whole, body: Value, after: &Value) -> Value {
+    let close = whole.stored(body).await;
+    let claimed = whole.poll("T").await.remove(0);
+    assert_eq!((id(&claimed), &claimed["after"]), (id(&close), &json!([after["id"]])));
+    claimed
+}
+
+/// The signal, which was not sent, ended by the closing behind it, and no terminal is handed it.
+async fn assert_superseded(whole: &Whole, signal: &Value) {
+    let ended = whole.now(signal).await;
+    assert_eq!((&ended["state"], &ended["code"]), (&json!("cancelled"), &json!("superseded")));
+    assert!(ended["message"].as_str().unwrap().starts_with("a closing of its symbol came after it"), "{ended}");
+    assert!(!ids(&whole.unresolved().await).contains(&id(signal)));
+    assert!(whole.poll("T").await.is_empty() && whole.poll("U").await.is_empty());
+}
+
+/// Goal: an opening whose outcome was unknown does not open what a later closing was to close, whatever became of the
+/// closing: nothing was sent, so nothing is sent any more. What is posted after the closing is traded.
+#[tokio::test]
+async fn an_opening_that_was_not_sent_does_not_go_out_after_the_closing_behind_it() {
+    let whole = Whole::start(&[]).await;
+    for (symbol, fate) in
+        [("EURUSD", "executed"), ("GBPUSD", "failed"), ("USDJPY", "processing"), ("AUDUSD", "unknown")]
+    {
+        let opening = whole.lapsed(symbol).await;
+        let close = closing(&whole, json!({"symbol": symbol, "action": "CLOSE"}), &opening).await;
+        match fate {
+            "processing" => {}
+            "unknown" => whole.sandbox.clock.advance(BEYOND_THE_LEASE),
+            ended => drop(whole.confirm(of(&close, &json!({"status": ended, "message": "nothing to close"}))).await),
+        }
+        whole.state(id(&close), fate).await;
+        let answer = whole.confirm(of(&opening, &json!({"status": "not_sent"}))).await;
+        assert_eq!((&answer["state"], &answer["anomaly"]), (&json!("cancelled"), &json!(null)), "{fate}");
+        assert_superseded(&whole, &opening).await;
+        if matches!(fate, "executed" | "failed") {
+            whole.claimed(symbol).await;
+        }
+    }
+    whole.finish().await;
+}
+
+/// Goal: a closing of all positions, of the symbol or of the account, supersedes the opening too.
+#[tokio::test]
+async fn an_opening_that_was_not_sent_does_not_go_out_after_a_closing_of_all() {
+    let whole = Whole::start(&[]).await;
+    for body in [json!({"symbol": "EURUSD", "action": "CLOSE_ALL"}), json!({"action": "CLOSE_ALL"})] {
+        let opening = whole.lapsed("EURUSD").await;
+        let close = closing(&whole, body, &opening).await;
+        whole.confirm(of(&close, &json!({"message": "nothing to close"}))).await;
+        whole.confirm(of(&opening, &json!({"status": "not_sent"}))).await;
+        assert_superseded(&whole, &opening).await;
+    }
+    whole.finish().await;
+}
+
+/// Goal: a closing of another symbol, one that came before, one that still waits and one that was withdrawn leave an
+/// opening that was not sent as it is.
+#[tokio::test]
+async fn a_closing_that_says_nothing_of_an_opening_lets_it_go_out_again() {
+    let whole = Whole::start(&[]).await;
+    let before = whole.stored(json!({"symbol": "EURUSD", "action": "CLOSE"})).await;
+    let claimed = whole.poll("T").await.remove(0);
+    assert_eq!(id(&claimed), id(&before));
+    whole.confirm(of(&claimed, &json!({"message": "nothing to close"}))).await;
+    let opening = whole.lapsed("EURUSD").await;
+    let other = whole.stored(json!({"symbol": "GBPUSD", "action": "CLOSE"})).await;
+    let claimed = whole.poll("T").await.remove(0);
+    assert_eq!(id(&claimed), id(&other));
+    whole.confirm(of(&claimed, &json!({"message": "nothing to close"}))).await;
+    let withdrawn = whole.stored(json!({"symbol": "EURUSD", "action": "CLOSE"})).await;
+    whole.operator.post(&format!("/api/signals/{}/cancel", id(&withdrawn)), &json!({})).await.unwrap();
+    let waiting = whole.stored(json!({"symbol": "EURUSD", "action": "CLOSE"})).await;
+    let answer = whole.confirm(of(&opening, &json!({"status": "not_sent"}))).await;
+    assert_eq!(answer["state"], "pending");
+    let again = whole.poll("T").await;
+    assert_eq!((ids(&again), &again[0]["attempt"]), (vec![id(&opening)], &json!(2)));
+    whole.confirm(of(&again[0], &json!({"ticket": 77, "deal": 78, "volume": 0.1}))).await;
+    assert_eq!(ids(&whole.poll("T").await), [id(&waiting)], "which closes it");
+    whole.finish().await;
+}
+
+/// Goal: an operator's retry sends no opening after the closing behind it either; a closing is retried.
+#[tokio::test]
+async fn a_retry_does_not_send_an_opening_after_the_closing_behind_it() {
+    let whole = Whole::start(&[]).await;
+    let retry = async |signal: &Value| {
+        let body = json!({"outcome": "retry", "message": "the terminal was off"});
+        whole.operator.post(&format!("/api/signals/{}/resolve", id(signal)), &body).await.unwrap()
+    };
+    let opening = whole.lapsed("EURUSD").await;
+    let close = closing(&whole, json!({"symbol": "EURUSD", "action": "CLOSE"}), &opening).await;
+    assert_eq!(retry(&opening).await["state"], "cancelled");
+    assert_superseded(&whole, &opening).await;
+    assert!(whole.now(&opening).await["message"].as_str().unwrap().ends_with("the terminal was off"));
+    whole.sandbox.clock.advance(BEYOND_THE_LEASE);
+    whole.state(id(&close), "unknown").await;
+    assert_eq!(retry(&close).await["state"], "pending");
+    assert_eq!(ids(&whole.poll("T").await), [id(&close)]);
     whole.finish().await;
 }
 
