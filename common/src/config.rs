@@ -19,18 +19,18 @@ pub enum ConfigError {
     Bad(&'static str, String),
 }
 
-/// A variable's value; `NAME_FILE` names a file that holds it instead. Space at its end does not count, and empty counts as
-/// unset.
+/// A variable's value; `NAME_FILE` names a file that holds it instead, where space at the end does not count. Empty counts
+/// as unset.
 pub fn optional(name: &'static str) -> Result<Option<String>, ConfigError> {
-    let cleaned = |text: String| Some(text.trim_end().to_owned()).filter(|text| !text.is_empty());
-    if let Some(value) = std::env::var(name).ok().and_then(cleaned) {
+    let filled = |text: &String| !text.is_empty();
+    if let Some(value) = std::env::var(name).ok().filter(filled) {
         return Ok(Some(value));
     }
-    let Some(path) = std::env::var(format!("{name}_FILE")).ok().filter(|path| !path.is_empty()) else {
+    let Some(path) = std::env::var(format!("{name}_FILE")).ok().filter(filled) else {
         return Ok(None);
     };
     match std::fs::read_to_string(&path) {
-        Ok(text) => Ok(cleaned(text)),
+        Ok(text) => Ok(Some(text.trim_end().to_owned()).filter(filled)),
         Err(error) => Err(ConfigError::Bad(name, format!("the file {path} of {name}_FILE: {error}"))),
     }
 }
@@ -245,7 +245,8 @@ fn keys_from_env() -> Result<Vec<ApiKey>, ConfigError> {
     let mut keys: Vec<ApiKey> = Vec::new();
     for (name, scopes) in ENVIRONMENT_KEYS {
         if let Some(text) = optional(name)? {
-            let key = environment_key(name, scopes, &text)?;
+            // Headers are trimmed, too.
+            let key = environment_key(name, scopes, text.trim())?;
             if keys.iter().any(|other| other.identity.key_id == key.identity.key_id) {
                 return Err(ConfigError::Bad(name, "another key of the environment has the same id".to_owned()));
             }
