@@ -5,7 +5,7 @@ use std::str::FromStr as _;
 use std::time::Duration;
 
 use sqlx::Connection as _;
-use sqlx::migrate::Migrator;
+use sqlx::migrate::{MigrateError, Migrator};
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
 use tokio_util::sync::CancellationToken;
 
@@ -76,8 +76,17 @@ pub fn pool(url: &str, application: &str) -> Result<PgPool, ConfigError> {
 
 /// Applies the schema, trying until the database is there; false when told to stop first.
 pub async fn migrate(pool: &PgPool, stop: &CancellationToken) -> bool {
-    let apply = || async { MIGRATOR.run(pool).await };
-    retry::until_ok("database schema", stop, apply).await.is_some()
+    retry::until_ok("database schema", stop, || apply_schema(pool)).await.is_some()
+}
+
+/// Applies the schema once, under a lock, so that one of several that start does it. Over a connection of its own, whose
+/// statements may take their time: an index of a year's rows takes longer than any request waits.
+pub async fn apply_schema(pool: &PgPool) -> Result<(), MigrateError> {
+    let patient = pool.connect_options().as_ref().clone().options([("statement_timeout", "0")]);
+    let own = PgPoolOptions::new().max_connections(1).acquire_timeout(ACQUIRE_TIMEOUT).connect_lazy_with(patient);
+    let applied = MIGRATOR.run(&own).await;
+    own.close().await;
+    applied
 }
 
 /// For work that comes again: a server that is gone without a word is given up long before TCP does.

@@ -128,7 +128,7 @@ async fn run(command: Command) -> Result<ExitCode, Failure> {
         }
         Command::Migrate => {
             let url = common::config::required("DATABASE_URL", "the database to bring up to date")?;
-            common::MIGRATOR.run(&common::database::pool(&url, "migrate")?).await?;
+            common::database::apply_schema(&common::database::pool(&url, "migrate")?).await?;
             Ok(ExitCode::SUCCESS)
         }
     }
