@@ -119,7 +119,10 @@ impl Lifecycle {
     pub fn serve_metrics(&self, metrics: TcpListener) {
         crate::telemetry::metrics();
         let stop = self.stop.clone();
-        self.spawn("metrics", http::serve(metrics, http::metrics_router(self.scrape.clone()), Limits::default(), stop.clone()));
+        self.spawn(
+            "metrics",
+            http::serve(metrics, http::metrics_router(self.scrape.clone()), Limits::default(), stop.clone()),
+        );
         self.spawn("metrics upkeep", async move {
             while tokio::time::timeout(crate::telemetry::UPKEEP_INTERVAL, stop.cancelled()).await.is_err() {
                 crate::telemetry::metrics().run_upkeep();
