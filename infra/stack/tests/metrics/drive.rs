@@ -9,6 +9,11 @@ use time::Duration;
 
 use crate::support::{Whole, eventually};
 
+/// How long one of the signals waits for its terminal.
+pub(super) const WAIT: Duration = Duration::seconds(5);
+/// How long one is in the hands of a terminal that says nothing.
+pub(super) const SILENCE: Duration = Duration::seconds(31);
+
 /// A platform whose audit log had entries before it started, since that is when it looks at them.
 pub(super) async fn with_books() -> Whole {
     let Whole { sandbox, platform, operator } = Whole::start(&["second"]).await;
@@ -47,14 +52,17 @@ impl Whole {
             let report = of(&done, &json!({"terminal": terminal, "ticket": ticket, "deal": ticket, "price": 1.1}));
             assert_eq!(self.confirm(report).await["anomaly"], anomaly);
         }
-        let refused = self.claimed().await;
+        // It waits a little for its terminal.
+        self.stored(3_600).await;
+        self.sandbox.clock.advance(WAIT);
+        let refused = self.poll("T").await.remove(0);
         let report = of(&refused, &json!({"terminal": "T", "status": "failed", "retcode": 10_019}));
         assert_eq!(self.confirm(report).await["state"], "failed");
         let withdrawn = self.stored(3_600).await;
         self.operator.post(&format!("/api/signals/{withdrawn}/cancel"), &json!({})).await.unwrap();
         let lapsed = self.claimed().await;
         let old = self.stored(1).await;
-        self.sandbox.clock.advance(Duration::seconds(31));
+        self.sandbox.clock.advance(SILENCE);
         self.state(lapsed["signal_id"].as_str().unwrap(), "unknown").await;
         self.state(&old, "expired").await;
         let report = of(&lapsed, &json!({"terminal": "T", "ticket": 9, "deal": 9, "price": 1.1}));

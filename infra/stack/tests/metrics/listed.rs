@@ -2,7 +2,7 @@
 
 use std::cell::RefCell;
 
-use super::drive::with_books;
+use super::drive::{SILENCE, WAIT, with_books};
 use crate::catalogue::{differences, documented, series, told};
 use crate::support::eventually;
 
@@ -27,9 +27,12 @@ async fn every_metric_is_in_the_readme_with_its_type_and_labels_and_no_other() {
         agree.then_some(text)
     })
     .await;
-    // Two that were executed, of which one after half a minute of silence, and one that failed.
-    assert!(text.contains("\npipeline_handout_to_end_seconds_count 3\n"));
-    assert!(whole.value("pipeline_handout_to_end_seconds_sum").await >= 31.0);
+    let stage = async |stage: &str| whole.value(&format!("pipeline_{stage}_seconds_sum")).await;
+    let (waited, held, whole_way) =
+        (stage("accept_to_handout").await, stage("handout_to_end").await, stage("accept_to_end").await);
+    assert!(waited >= WAIT.as_seconds_f64() && held >= SILENCE.as_seconds_f64(), "{waited} {held}");
+    assert!(held + WAIT.as_seconds_f64() <= whole_way, "{waited} + {held}: {whole_way}");
+    assert!(text.contains("\npipeline_handout_to_end_seconds_count 3\n"), "two executed and one failed");
     let all = series(&text);
     let with = |label: &str| all.iter().filter(|series| series.contains(label)).count();
     let status = "route=\"/api/signal\",status=\"200\"";
