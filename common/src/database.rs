@@ -14,6 +14,7 @@ use crate::config::ConfigError;
 use crate::domain::Invalid;
 use crate::error::{FieldError, Problem};
 use crate::retry;
+use crate::service::Lifecycle;
 
 /// The schema, forward only. Several processes may apply it at once: it runs under a lock.
 pub static MIGRATOR: Migrator = sqlx::migrate!();
@@ -72,6 +73,20 @@ pub fn pool(url: &str, application: &str) -> Result<PgPool, ConfigError> {
         })
     });
     Ok(pool.max_connections(CONNECTIONS_MAX).acquire_timeout(ACQUIRE_TIMEOUT).connect_lazy_with(options))
+}
+
+/// Has the use of a part's pool told as it is when the metrics are asked for.
+pub fn tell_use(pool: &PgPool, part: &'static str, lifecycle: &Lifecycle) {
+    let pool = pool.clone();
+    lifecycle.scrape().before(move || {
+        let open = pool.size();
+        let idle = u32::try_from(pool.num_idle()).unwrap_or(u32::MAX).min(open);
+        for (state, connections) in [("idle", idle), ("used", open - idle)] {
+            metrics::gauge!("pipeline_database_connections", "part" => part, "state" => state)
+                .set(f64::from(connections));
+        }
+        metrics::gauge!("pipeline_database_connections_max", "part" => part).set(f64::from(CONNECTIONS_MAX));
+    });
 }
 
 /// Applies the schema, trying until the database is there; false when told to stop first.

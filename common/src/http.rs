@@ -33,6 +33,7 @@ pub use self::serve::{serve, serve_on};
 use crate::auth::{AuthError, Identity, KeyRing, Scope};
 use crate::error::Problem;
 use crate::service::{Part, Ready};
+use crate::telemetry::Scrape;
 
 #[cfg(fuzzing)]
 pub mod fuzz;
@@ -257,16 +258,16 @@ fn harden(headers: &mut HeaderMap) {
 }
 
 /// `/metrics`, for an address of its own.
-pub fn metrics_router() -> Router {
+pub fn metrics_router(scrape: Scrape) -> Router {
     let hardened = map_response(async |mut response: Response| {
         harden(response.headers_mut());
         response
     });
-    Router::new().route("/metrics", get(render)).layer(hardened).with_state(())
+    Router::new().route("/metrics", get(render)).layer(hardened).with_state(scrape)
 }
 
-async fn render(State(()): State<()>) -> impl IntoResponse {
-    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], crate::telemetry::metrics().render())
+async fn render(State(scrape): State<Scrape>) -> impl IntoResponse {
+    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], scrape.answer())
 }
 
 #[cfg(test)]

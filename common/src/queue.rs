@@ -54,8 +54,8 @@ const FRAME_BYTES_MAX: u32 = 32 * 1024;
 const HOLD_MAX: Duration = Duration::from_mins(10);
 /// How often a connection is looked at, beside its own events.
 const WATCH_INTERVAL: Duration = Duration::from_millis(100);
-/// How often the parking queue is counted.
-const PARKED_INTERVAL: Duration = Duration::from_secs(15);
+/// How often the queue and its parking queue are counted.
+const COUNT_INTERVAL: Duration = Duration::from_secs(5);
 
 /// A peer that is silent for twice this long is gone.
 const HEARTBEAT_SECONDS: u16 = 10;
@@ -236,6 +236,8 @@ pub type Batch = Arc<Vec<Vec<u8>>>;
 struct Subscription {
     connection: Connection,
     channel: Channel,
+    /// For questions: what goes wrong with them ends this channel alone.
+    asking: Channel,
     batches: ManuallyDrop<ReadyChunks<lapin::Consumer>>,
 }
 
@@ -265,8 +267,14 @@ impl Consumer {
                 return;
             };
             self.ready.set(true);
-            self.consume(&mut subscription, &stop, &mut handle).await;
+            let asking = subscription.asking.clone();
+            tokio::select! {
+                () = self.consume(&mut subscription, &stop, &mut handle) => {}
+                () = self.keep_counting(&asking) => {}
+            }
             self.ready.set(false);
+            // What is not known any more must not stand as if it were.
+            self.tell_counts(None, None);
             close(&subscription.connection).await;
             drop(ManuallyDrop::into_inner(subscription.batches));
         }
@@ -281,19 +289,12 @@ impl Consumer {
         E: std::fmt::Display,
         F: Future<Output = Result<(), E>>,
     {
-        let Subscription { connection, channel, batches } = subscription;
-        let mut counted = Instant::now();
-        self.count_parked(channel).await;
+        let Subscription { connection, channel, batches, .. } = subscription;
         loop {
             let batch = tokio::select! {
                 batch = batches.next() => batch,
                 () = stop.cancelled() => return,
-                () = tokio::time::sleep(PARKED_INTERVAL) => Some(Vec::new()),
             };
-            if counted.elapsed() >= PARKED_INTERVAL {
-                counted = Instant::now();
-                self.count_parked(channel).await;
-            }
             let Some(batch) = batch else {
                 return tracing::warn!(queue = self.stream.name, "consumer ended by the broker, opening another");
             };
@@ -356,25 +357,41 @@ impl Consumer {
         matches!(acknowledged, Ok(Ok(())))
     }
 
-    async fn count_parked(&self, channel: &Channel) {
-        let options = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::default() };
-        let declared = channel.queue_declare(self.stream.parked.as_str().into(), options, FieldTable::default());
-        if let Ok(Ok(queue)) = tokio::time::timeout(CONNECT_DEADLINE, declared).await {
-            let queue_name = self.stream.parked.clone();
-            metrics::gauge!("pipeline_parked_messages", "queue" => queue_name).set(f64::from(queue.message_count()));
+    /// Tells again and again what lies in the queue and beside it, also while a batch can't be handled; never ends.
+    async fn keep_counting(&self, channel: &Channel) {
+        loop {
+            let ready = count(channel, &self.stream.name).await;
+            let parked = count(channel, &self.stream.parked).await;
+            self.tell_counts(ready, parked);
+            tokio::time::sleep(COUNT_INTERVAL).await;
         }
     }
+
+    fn tell_counts(&self, ready: Option<u32>, parked: Option<u32>) {
+        let Stream { name, parked: beside } = &self.stream;
+        let value = |count: Option<u32>| count.map_or(f64::NAN, f64::from);
+        metrics::gauge!("pipeline_queue_messages", "queue" => name.clone()).set(value(ready));
+        metrics::gauge!("pipeline_parked_messages", "queue" => beside.clone()).set(value(parked));
+    }
+}
+
+/// Messages that wait in a queue; none where the broker does not say.
+async fn count(channel: &Channel, queue: &str) -> Option<u32> {
+    let options = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::default() };
+    let declared = channel.queue_declare(queue.into(), options, FieldTable::default());
+    let declared = tokio::time::timeout(CONNECT_DEADLINE, declared).await;
+    declared.ok()?.ok().map(|queue| queue.message_count())
 }
 
 async fn open_for_consuming(url: &str, stream: &Stream) -> lapin::Result<Subscription> {
     let connection = connect(url, "consumer").await?;
-    let channel = connection.create_channel().await?;
+    let (channel, asking) = (connection.create_channel().await?, connection.create_channel().await?);
     stream.declare(&channel).await?;
     channel.basic_qos(PREFETCH, BasicQosOptions::default()).await?;
     let options = BasicConsumeOptions::default();
     let consumer = channel.basic_consume(stream.name.as_str().into(), "".into(), options, FieldTable::default());
     let batches = consumer.await?.ready_chunks(BATCH_MAX);
-    Ok(Subscription { connection, channel, batches: ManuallyDrop::new(batches) })
+    Ok(Subscription { connection, channel, asking, batches: ManuallyDrop::new(batches) })
 }
 
 /// Removes these streams with all that is in them. For tests and load, which make streams of their own.

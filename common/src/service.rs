@@ -17,6 +17,7 @@ use utoipa_axum::router::OpenApiRouter;
 use crate::clock::Clock;
 use crate::config::{self, ConfigError, Limits, Settings};
 use crate::http::{self, Edge};
+use crate::telemetry::Scrape;
 
 /// How long parts may take to finish what they hold.
 pub const SHUTDOWN_DEADLINE: Duration = Duration::from_secs(5);
@@ -69,12 +70,18 @@ pub struct Lifecycle {
     abort: CancellationToken,
     tasks: TaskTracker,
     failed: Arc<AtomicBool>,
+    scrape: Scrape,
 }
 
 impl Lifecycle {
     /// Fires when the process is to end; finish what you hold.
     pub fn stop(&self) -> &CancellationToken {
         &self.stop
+    }
+
+    /// What is asked for when the metrics are.
+    pub fn scrape(&self) -> &Scrape {
+        &self.scrape
     }
 
     /// Runs a task until it ends. One that ends before it was told to stops the process.
@@ -112,7 +119,10 @@ impl Lifecycle {
     pub fn serve_metrics(&self, metrics: TcpListener) {
         crate::telemetry::metrics();
         let stop = self.stop.clone();
-        self.spawn("metrics", http::serve(metrics, http::metrics_router(), Limits::default(), stop.clone()));
+        self.spawn(
+            "metrics",
+            http::serve(metrics, http::metrics_router(self.scrape.clone()), Limits::default(), stop.clone()),
+        );
         self.spawn("metrics upkeep", async move {
             while tokio::time::timeout(crate::telemetry::UPKEEP_INTERVAL, stop.cancelled()).await.is_err() {
                 crate::telemetry::metrics().run_upkeep();

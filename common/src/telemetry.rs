@@ -2,7 +2,7 @@
 //!
 //! Metrics are `pipeline_<noun>_<unit>` in base units; every histogram has the same buckets, from 0.5 ms to 10 s.
 
-use std::sync::OnceLock;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
@@ -41,4 +41,26 @@ pub fn metrics() -> &'static PrometheusHandle {
         let _ = metrics::set_global_recorder(recorder);
         handle
     })
+}
+
+/// What `/metrics` answers with: the process's metrics, after those were told that nothing but the question makes worth
+/// telling.
+#[derive(Clone, Default)]
+pub struct Scrape(Arc<Mutex<Vec<Teller>>>);
+
+type Teller = Box<dyn Fn() + Send>;
+
+impl Scrape {
+    /// Has this called before every answer; it must not wait.
+    pub fn before(&self, tell: impl Fn() + Send + 'static) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(Box::new(tell));
+    }
+
+    /// In Prometheus' text format.
+    pub fn answer(&self) -> String {
+        let handle = metrics();
+        metrics_process::Collector::default().collect();
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).iter().for_each(|tell| tell());
+        handle.render()
+    }
 }

@@ -12,21 +12,29 @@ use crate::store::{anomaly, sweep};
 /// Counters that alerts look at begin at zero: of one that is not there before its first event no increase is seen.
 pub(crate) fn begin() {
     common::telemetry::metrics();
-    for state in [
+    let ends = [
         SignalState::Executed,
         SignalState::Failed,
         SignalState::Expired,
         SignalState::Cancelled,
         SignalState::Rejected,
-    ] {
+    ];
+    for state in ends {
         metrics::counter!("pipeline_signals_ended_total", "state" => state.as_str()).increment(0);
         metrics::counter!("pipeline_signals_stored_total", "state" => state.as_str()).increment(0);
     }
+    metrics::counter!("pipeline_signals_ended_total", "state" => SignalState::Unknown.as_str()).increment(0);
+    metrics::counter!("pipeline_signals_stored_total", "state" => SignalState::Pending.as_str()).increment(0);
+    metrics::counter!("pipeline_signals_handed_out_total").increment(0);
     for (kind, _) in ANOMALIES {
         metrics::counter!("pipeline_anomalies_total", "kind" => kind).increment(0);
     }
     metrics::counter!("pipeline_keys_reused_total").increment(0);
     metrics::counter!("pipeline_dead_letters_total", "queue" => "signals").increment(0);
+    // A histogram is there once somebody holds it.
+    for stage in ["accept_to_store", "accept_to_handout", "handout_to_end", "accept_to_end"] {
+        drop(metrics::histogram!(format!("pipeline_{stage}_seconds")));
+    }
 }
 
 /// Sets the gauges anew.
@@ -60,6 +68,12 @@ fn tell_account(standing: &Standing) {
         ("pipeline_terminal_last_update_timestamp_seconds", standing.reported_at.map(seconds)),
         ("pipeline_terminal_connected", standing.connected.map(f64::from)),
         ("pipeline_terminal_trade_allowed", standing.trade_allowed.map(f64::from)),
+        ("pipeline_account_balance", standing.balance),
+        ("pipeline_account_equity", standing.equity),
+        ("pipeline_account_margin", standing.margin),
+        ("pipeline_account_free_margin", standing.free_margin),
+        ("pipeline_account_open_positions", standing.open_positions.map(f64::from)),
+        ("pipeline_account_profit", standing.profit),
     ];
     for (name, value) in facts {
         // A gauge keeps its last value for ever; with NaN no comparison of an alert is true.

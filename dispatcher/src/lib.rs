@@ -58,6 +58,7 @@ pub fn start(settings: &Settings, clock: &Clock, lifecycle: &Lifecycle) -> Resul
     let (publishing, consuming, database_ready) = (ready("publishing"), ready("consuming"), ready("database"));
     let keys = KeyRing::new(&settings.keys, clock.clone());
     let pool = common::database::pool(&settings.database_url, NAME)?;
+    common::database::tell_use(&pool, NAME, lifecycle);
     let publisher = Publisher::start(settings.amqp_url.clone(), stream(ACCOUNT_UPDATES), publishing.clone(), lifecycle);
     let dispatcher = Arc::new(Dispatcher {
         clock: clock.clone(),

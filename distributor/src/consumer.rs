@@ -1,6 +1,7 @@
 //! Account reports from the queue into the pools.
 
 use std::collections::BTreeMap;
+use std::iter;
 use std::sync::Arc;
 
 use common::database::refuses_data;
@@ -8,16 +9,21 @@ use common::message::{AccountUpdated, Envelope};
 use common::queue::Batch;
 
 use crate::Distributor;
+use crate::report::REASONS_TO_IGNORE;
 use crate::store::state::{self, Taken};
 use crate::store::{Pools, pricing};
 
 /// Counters that alerts look at begin at zero: of one that is not there before its first event no increase is seen.
 pub(crate) fn begin() {
     common::telemetry::metrics();
-    for outcome in ["another_account", "out_of_bounds", "in_the_future"] {
+    for outcome in iter::once("applied").chain(REASONS_TO_IGNORE) {
         metrics::counter!("pipeline_account_updates_total", "outcome" => outcome).increment(0);
     }
     metrics::counter!("pipeline_dead_letters_total", "queue" => "account-updates").increment(0);
+    // A histogram is there once somebody holds it.
+    for name in ["pipeline_account_update_apply_seconds", "pipeline_valuation_seconds"] {
+        drop(metrics::histogram!(name));
+    }
 }
 
 /// Applies a batch. Called again with the same batch if that fails; changes nothing then.
@@ -79,15 +85,8 @@ async fn apply_all(distributor: &Distributor, batch: &[Vec<u8>]) -> Result<(), s
     for (body, reason) in &unreadable {
         state::dead_letter(&mut transaction, body, reason, now).await?;
     }
-    // Money that comes or goes at the broker alone moves no pool: nothing but its reports tell of it.
-    let unreconciled: Vec<_> = pools.iter_mut().map(|pool| (pool.account.clone(), pool.unreconciled())).collect();
     pools.write(&mut transaction, now).await?;
     transaction.commit().await?;
-    for (account, cents) in unreconciled {
-        if let Some(cents) = cents {
-            metrics::gauge!("pipeline_unreconciled", "account" => account).set(crate::money(cents));
-        }
-    }
     distributor.outdated.notify_one();
     for Taken { envelope, outcome, .. } in &taken {
         metrics::counter!("pipeline_account_updates_total", "outcome" => *outcome).increment(1);

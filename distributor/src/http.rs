@@ -14,8 +14,8 @@ use rust_decimal::Decimal;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use crate::Api;
 use crate::error::Error;
+use crate::{Api, unit_price};
 
 pub(crate) fn routes(api: Api) -> OpenApiRouter {
     OpenApiRouter::new()
@@ -59,16 +59,6 @@ fn unknown_member(id: &str) -> Error {
 
 fn money(cents: i64) -> Decimal {
     Cents(cents).decimal()
-}
-
-/// What 10^8 units, a cent's worth at a pool's start, are worth in cents.
-fn unit_price(equity: i64, units: Decimal) -> Option<Decimal> {
-    const PLACES: u32 = 8;
-    if units.is_zero() {
-        return None;
-    }
-    let price = Decimal::from(equity.max(0)).checked_mul(Decimal::from(crate::pool::UNITS_PER_CENT))? / units;
-    Some(price.round_dp(PLACES).normalize())
 }
 
 /// Reading all members, or with a member's key its own.

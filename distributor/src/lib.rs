@@ -12,6 +12,7 @@ use common::domain::Cents;
 use common::queue::Consumer;
 use common::service::{Lifecycle, Part, Ready};
 use common::topology::{ACCOUNT_UPDATES, Stream};
+use rust_decimal::Decimal;
 use sqlx::PgPool;
 
 pub mod books;
@@ -48,6 +49,7 @@ struct Api {
 pub fn start(settings: &Settings, clock: &Clock, lifecycle: &Lifecycle) -> Result<Part, ConfigError> {
     let (consuming, database_ready) = (Ready::new(NAME, "consuming"), Ready::new(NAME, "database"));
     let pool = common::database::pool(&settings.database_url, NAME)?;
+    common::database::tell_use(&pool, NAME, lifecycle);
     let keys = KeyRing::new(&settings.keys, clock.clone());
     let distributor = Arc::new(Distributor {
         clock: clock.clone(),
@@ -67,6 +69,16 @@ pub fn start(settings: &Settings, clock: &Clock, lifecycle: &Lifecycle) -> Resul
 /// Cents as a metric has them.
 fn money(cents: i64) -> f64 {
     f64::try_from(Cents(cents).decimal()).unwrap_or_default()
+}
+
+/// What 10^8 units, a cent's worth at a pool's start, are worth in cents.
+fn unit_price(equity: i64, units: Decimal) -> Option<Decimal> {
+    const PLACES: u32 = 8;
+    if units.is_zero() {
+        return None;
+    }
+    let price = Decimal::from(equity.max(0)).checked_mul(Decimal::from(crate::pool::UNITS_PER_CENT))? / units;
+    Some(price.round_dp(PLACES).normalize())
 }
 
 /// Prepares the database, then consumes and values until told to stop.

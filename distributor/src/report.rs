@@ -159,6 +159,19 @@ const SILENCE: Duration = Duration::minutes(1);
 /// How far the clocks of two services may be apart.
 const AHEAD_MAX: Duration = Duration::minutes(1);
 
+/// Every reason to ignore a report, that of one whose figures no account can have included.
+pub const REASONS_TO_IGNORE: [&str; 9] = [
+    "out_of_bounds",
+    "in_the_future",
+    "superseded_session",
+    "seq_not_newer",
+    "older_than_last",
+    "not_connected",
+    "logged_out",
+    "history_incomplete",
+    "another_account",
+];
+
 /// Why a report is kept but changes nothing; none: it counts.
 pub fn reason_to_ignore(
     last: &Last,

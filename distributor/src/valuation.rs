@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 
 use tokio_util::sync::CancellationToken;
 
-use crate::Distributor;
-use crate::store::{self, valuation};
+use crate::store::valuation::{self, Standing};
+use crate::{Distributor, store};
 
 /// After a pass of d it rests for 9 d.
 const REST_FACTOR: u32 = 9;
@@ -49,8 +49,8 @@ async fn once(distributor: &Distributor, partitions: &mut Option<Instant>) -> Re
         *partitions = Some(Instant::now());
     }
     // Of all, also of those that another distributor moves: what stands still is seen by what this says again.
-    for (account, at) in valuation::reported(&mut db).await? {
-        metrics::gauge!("pipeline_pool_report_timestamp_seconds", "account" => account).set(at);
+    for standing in valuation::standings(&mut db).await? {
+        tell(&standing);
     }
     for account in valuation::outdated(&mut db).await? {
         let started = Instant::now();
@@ -60,14 +60,27 @@ async fn once(distributor: &Distributor, partitions: &mut Option<Instant>) -> Re
         if valuation.imbalance != 0 {
             tracing::error!(account, cents = valuation.imbalance, "the members' units are not the pool's");
         }
-        let gauge = |name: &'static str, cents: i64| {
-            metrics::gauge!(name, "account" => account.clone()).set(crate::money(cents));
-        };
-        gauge("pipeline_pool_imbalance", valuation.imbalance);
-        gauge("pipeline_pool_equity", valuation.equity());
-        if let Some(unreconciled) = valuation.unreconciled {
-            gauge("pipeline_unreconciled", unreconciled);
-        }
+        metrics::gauge!("pipeline_pool_imbalance", "account" => account).set(crate::money(valuation.imbalance));
     }
     Ok(())
+}
+
+fn tell(standing: &Standing) {
+    let &Standing { ref account, reported_at, equity, units, members, pending, unreconciled } = standing;
+    let facts = [
+        ("pipeline_pool_report_timestamp_seconds", reported_at),
+        ("pipeline_pool_equity", Some(crate::money(equity))),
+        ("pipeline_pool_unit_price", crate::unit_price(equity, units).and_then(|price| f64::try_from(price).ok())),
+        ("pipeline_pool_members", Some(number(members))),
+        ("pipeline_movements_pending", Some(number(pending))),
+        ("pipeline_unreconciled", unreconciled.map(crate::money)),
+    ];
+    for (name, value) in facts {
+        // A gauge keeps its last value for ever; with NaN no comparison of an alert is true.
+        metrics::gauge!(name, "account" => account.clone()).set(value.unwrap_or(f64::NAN));
+    }
+}
+
+fn number(count: i64) -> f64 {
+    f64::from(u32::try_from(count).unwrap_or(u32::MAX))
 }

@@ -34,6 +34,9 @@ pub fn start(settings: &Settings, clock: &Clock, lifecycle: &Lifecycle) -> Resul
     let publisher = Publisher::start(settings.amqp_url.clone(), stream, ready.clone(), lifecycle);
     let keys = KeyRing::new(&settings.keys, clock.clone());
     let pool = common::database::pool(&settings.database_url, "ingest")?;
+    common::database::tell_use(&pool, "ingest", lifecycle);
+    // A counter begins at zero: of one that is not there before its first event no increase is seen.
+    metrics::counter!("pipeline_signals_accepted_total").increment(0);
     lifecycle.spawn("keys", common::database::follow_keys(pool, keys.clone(), lifecycle.stop().clone()));
     let state = Ingest { clock: clock.clone(), keys, publisher, recent: recent::RecentKeys::default() };
     Ok(Part { name: "ingest", routes: http::routes(state), ready: vec![ready] })

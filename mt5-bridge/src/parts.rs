@@ -13,6 +13,9 @@ pub(crate) struct Part {
 
 impl Part {
     fn new(name: &'static str) -> Self {
+        // A counter begins at zero: of one that is not there before its first event no increase is seen.
+        common::telemetry::metrics();
+        metrics::counter!("bridge_restarts_total", "part" => name).increment(0);
         Self { name, state: Mutex::new(State::Preparing("not started yet".to_owned())) }
     }
 

@@ -1,10 +1,14 @@
 //! The bridge as it runs, against Xvfb, x11vnc and Wine themselves. What can't be had here, MetaQuotes' programs and the
 //! dispatcher's machine, is stood in for by small programs that speak as they do.
 
+#[path = "../../infra/stack/tests/catalogue/mod.rs"]
+mod catalogue;
 #[path = "bridge/dispatcher.rs"]
 mod dispatcher;
 #[path = "bridge/install.rs"]
 mod install;
+#[path = "bridge/metrics.rs"]
+mod metrics;
 #[path = "bridge/prefix.rs"]
 mod prefix;
 #[path = "bridge/process.rs"]

@@ -37,6 +37,11 @@ struct State {
 impl Edge {
     /// With nothing used yet.
     pub fn new(limits: &Limits, clock: &Clock) -> Self {
+        // Counters begin at zero: of one that is not there before its first event no increase is seen.
+        crate::telemetry::metrics();
+        for reason in ["address_rate", "key_rate", "address_connections", "slow"] {
+            metrics::counter!("pipeline_http_refused_total", "reason" => reason).increment(0);
+        }
         Self(Arc::new(State {
             limits: limits.clone(),
             clock: clock.clone(),

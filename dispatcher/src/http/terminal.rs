@@ -379,6 +379,10 @@ pub(crate) async fn confirm(
     if let Some(state) = outcome.ended {
         metrics::counter!("pipeline_signals_ended_total", "state" => state.as_str()).increment(1);
         metrics::histogram!("pipeline_accept_to_end_seconds").record(outcome.age_seconds.unwrap_or(0.0).max(0.0));
+        // None where it came of a signal that no terminal held.
+        if let Some(held) = outcome.held_seconds {
+            metrics::histogram!("pipeline_handout_to_end_seconds").record(held.max(0.0));
+        }
     }
     let signal_id = outcome.signal.map(|(signal_id, _)| signal_id);
     if let Some(anomaly) = outcome.anomaly {

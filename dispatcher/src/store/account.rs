@@ -280,6 +280,15 @@ pub(crate) struct Standing {
     pub(crate) reported_at: Option<OffsetDateTime>,
     pub(crate) connected: Option<bool>,
     pub(crate) trade_allowed: Option<bool>,
+    // What the last report said, in units of the account's currency; nothing where it is not this account's, because the
+    // terminal was not connected or logged in.
+    pub(crate) balance: Option<f64>,
+    pub(crate) equity: Option<f64>,
+    pub(crate) margin: Option<f64>,
+    pub(crate) free_margin: Option<f64>,
+    pub(crate) open_positions: Option<i32>,
+    /// Equity less credit and net deposits; none where the terminal does not report those.
+    pub(crate) profit: Option<f64>,
 }
 
 /// All accounts.
@@ -288,9 +297,13 @@ pub(crate) async fn standings(db: &mut PgConnection, today: Date) -> Result<Vec<
         Standing,
         r#"select a.account as "account!", a.mode as "mode!", (a.day = $1 and a.day_loss is not null) is true as "latched!",
                   (select max(last_poll_at) from terminals t where t.account = a.account) as polled_at,
-                  r.received_at as "reported_at?", r.connected as "connected?",
-                  r.trade_allowed as "trade_allowed?"
-           from accounts a left join account_reports r using (account)"#,
+                  r.received_at as "reported_at?", r.connected as "connected?", r.trade_allowed as "trade_allowed?",
+                  f.balance::float8 as balance, f.equity::float8 as equity, f.margin::float8 as margin,
+                  f.free_margin::float8 as free_margin, f.open_positions as "open_positions?",
+                  case when f.account is not null and a.state_by_deposits then a.state_profit::float8 / 100 end as profit
+           from accounts a left join account_reports r using (account)
+           left join account_reports f on f.account = a.account and f.connected is distinct from false
+                and (f.balance <> 0 or f.equity <> 0 or coalesce(a.state_equity, 0) = 0)"#,
         today
     )
     .fetch_all(db)

@@ -93,12 +93,6 @@ impl PoolState {
         Ok(())
     }
 
-    /// Cents in the account that are nobody's here: net deposits less the members' own; none where they are not reported.
-    pub(crate) fn unreconciled(&self) -> Option<i64> {
-        let deposits = self.last.figures.and_then(|figures| figures.net_deposits)?;
-        i64::try_from(i128::from(deposits) - (self.sums.deposited - self.sums.withdrawn)).ok()
-    }
-
     /// Marks what is known of the account as changed.
     pub(crate) fn touch(&mut self) {
         self.changed = true;

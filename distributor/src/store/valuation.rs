@@ -9,12 +9,31 @@ pub(crate) async fn outdated(db: &mut PgConnection) -> Result<Vec<String>, sqlx:
     sqlx::query_scalar!("select account from pools where valued_version < version order by account").fetch_all(db).await
 }
 
-/// Accounts with the time of their last report that counted, in seconds since 1970.
-pub(crate) async fn reported(db: &mut PgConnection) -> Result<Vec<(String, f64)>, sqlx::Error> {
-    let rows = sqlx::query!(
-        r#"select account, extract(epoch from state_at)::float8 as "at!" from pools where state_at is not null"#
-    );
-    Ok(rows.fetch_all(db).await?.into_iter().map(|row| (row.account, row.at)).collect())
+/// How a pool stands, for the gauges; amounts in cents.
+pub(crate) struct Standing {
+    pub(crate) account: String,
+    /// When its last report that counted came, in seconds since 1970.
+    pub(crate) reported_at: Option<f64>,
+    pub(crate) equity: i64,
+    pub(crate) units: Decimal,
+    pub(crate) members: i64,
+    /// Movements that wait for their price.
+    pub(crate) pending: i64,
+    /// Money in the account that is nobody's here, where the terminal reports deposits.
+    pub(crate) unreconciled: Option<i64>,
+}
+
+/// All pools.
+pub(crate) async fn standings(db: &mut PgConnection) -> Result<Vec<Standing>, sqlx::Error> {
+    sqlx::query_as!(
+        Standing,
+        r#"select account, extract(epoch from state_at)::float8 as reported_at, equity, units, members,
+                  net_deposits - deposited + withdrawn as unreconciled,
+                  (select count(*) from pending_movements m where m.account = p.account) as "pending!"
+           from pools p"#
+    )
+    .fetch_all(db)
+    .await
 }
 
 /// A pool as one snapshot shows it, with its members.
@@ -27,15 +46,6 @@ pub(crate) struct Valuation {
     cutoff_user: Option<String>,
     /// By how much the members' cents differ from the pool's equity: nothing, unless the books are wrong.
     pub(crate) imbalance: i64,
-    /// Money in the account that is nobody's here, where the terminal reports deposits.
-    pub(crate) unreconciled: Option<i64>,
-}
-
-impl Valuation {
-    /// The pool's equity in cents.
-    pub(crate) fn equity(&self) -> i64 {
-        self.equity
-    }
 }
 
 /// Finds whose cents are rounded up so that all together are the pool's equity: those with the largest remainders, of
@@ -48,8 +58,7 @@ pub(crate) async fn compute(
     sqlx::query_as!(
         Valuation,
         r#"with pool as (
-             select version, equity, greatest(equity, 0)::numeric as worth, units, coalesce(state_at, $2) as as_of,
-                    net_deposits - deposited + withdrawn as unreconciled
+             select version, equity, greatest(equity, 0)::numeric as worth, units, coalesce(state_at, $2) as as_of
              from pools where account = $1
            ), parts as materialized (
              select h.user_id collate "C" as user_id, div(h.units * p.worth, p.units) as cents,
@@ -66,7 +75,7 @@ pub(crate) async fn compute(
            )
            select p.version as "version!", p.equity as "equity!", p.units as "units!", p.as_of as "as_of!",
                   c.remainder as "cutoff_remainder?", c.user_id as "cutoff_user?",
-                  case when m.cents between 0 and m.members then 0 else -m.cents end as "imbalance!", p.unreconciled
+                  case when m.cents between 0 and m.members then 0 else -m.cents end as "imbalance!"
            from pool p cross join missing m left join cutoff c on true"#,
         account,
         now

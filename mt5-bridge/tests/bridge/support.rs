@@ -134,10 +134,15 @@ impl Bridge {
         ask(self.relay_port, method, path, headers, body).await.expect("the relay answers")
     }
 
+    /// What `/metrics` answers.
+    pub(crate) async fn metrics(&self) -> String {
+        let answer = ask(self.metrics_port, Method::GET, "/metrics", &[], "").await.expect("metrics");
+        String::from_utf8(answer.body.to_vec()).expect("text")
+    }
+
     /// The value of a metric whose line begins so; 0 where it is not there yet.
     pub(crate) async fn metric(&self, begins: &str) -> f64 {
-        let answer = ask(self.metrics_port, Method::GET, "/metrics", &[], "").await.expect("metrics");
-        let text = String::from_utf8(answer.body.to_vec()).expect("text");
+        let text = self.metrics().await;
         let line = text.lines().find(|line| line.starts_with(begins));
         line.and_then(|line| line.rsplit_once(' ')).map_or(0.0, |(_, value)| value.parse().expect("a number"))
     }
