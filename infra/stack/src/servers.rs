@@ -4,11 +4,13 @@
 //! our folder, so a server of the machine, or of another data folder, is never stopped, adopted or written to.
 //!
 //! What the folder holds: `postgres/` and `rabbitmq/` (owned by the user the servers run as), and beside them, owned by
-//! whoever started them, the passwords, the ports, the configuration, the output of each server's start and a lock.
+//! whoever started them, the passwords, the ports, the configuration, the output of each server's start and a lock. Where
+//! a platform is observed, [`observers`] keep theirs there, too.
 //! The servers outlive a `stack` that is killed; the next [`Servers::start`] on the folder finds and keeps them.
 
 mod account;
 mod folder;
+pub mod observers;
 mod ports;
 mod postgres;
 mod process;

@@ -21,6 +21,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::books::DATABASE;
 use crate::platform::{Keys, Platform, PlatformError, write_private};
+use crate::servers::observers::{Observation, Observers};
 use crate::servers::{self, Servers, ServersError};
 use view::View;
 
@@ -44,6 +45,7 @@ pub enum Terminal {
 
 /// Arguments of `stack up`.
 #[derive(Debug, clap::Args)]
+#[expect(clippy::struct_excessive_bools, reason = "flags of a command line")]
 pub struct Args {
     /// Removes the data of earlier runs first: servers, keys, market
     #[arg(long)]
@@ -66,6 +68,9 @@ pub struct Args {
     /// With --once: the last line is one JSON object with the figures
     #[arg(long)]
     json: bool,
+    /// Starts Prometheus and Alertmanager, too: alerts go where `ALERT_WEBHOOK_URL` and the others of the README say
+    #[arg(long)]
+    observe: bool,
 }
 
 /// Why `stack up` ends with an error.
@@ -130,6 +135,7 @@ pub async fn main(args: Args, stop: CancellationToken) -> Result<ExitCode, UpErr
     let data = args.data.clone().unwrap_or_else(servers::default_data);
     let data = std::path::absolute(&data).map_err(|error| UpError::File(data, error))?;
     let named = named_servers()?;
+    let observation = if args.observe { Some(Observation::new([]).await?) } else { None };
     // Before anything else is started or removed: these are what a user gets wrong most.
     let api = listen(SocketAddr::from(([127, 0, 0, 1], args.port))).await?;
     let metrics = listen(address("METRICS_ADDR", "127.0.0.1:0")?).await?;
@@ -161,7 +167,7 @@ pub async fn main(args: Args, stop: CancellationToken) -> Result<ExitCode, UpErr
             }
         }
     };
-    let outcome = Box::pin(run(&args, &data, &backing, api, metrics, &stop)).await;
+    let outcome = Box::pin(run(&args, &data, &backing, observation, [api, metrics], &stop)).await;
     remove(&data, &[URL, METRICS, DATABASE])?;
     if let Backing::Private(servers) = backing {
         servers.stop().await?;
@@ -197,8 +203,8 @@ async fn run(
     args: &Args,
     data: &Path,
     backing: &Backing,
-    api: TcpListener,
-    metrics: TcpListener,
+    observation: Option<Observation>,
+    [api, metrics]: [TcpListener; 2],
     stop: &CancellationToken,
 ) -> Result<ExitCode, UpError> {
     let keys = Keys::load_or_generate(&data.join(KEYS))?;
@@ -215,12 +221,24 @@ async fn run(
     };
     let platform = Platform::start(&settings, &Clock::default(), api, metrics)?;
     let failed = platform.lifecycle.stop().clone();
+    let mut observers = None;
     let outcome = tokio::select! {
-        outcome = serve(args, data, (&platform, database_url), &keys, stop) => outcome,
+        outcome = async {
+            platform.ready(READY_DEADLINE).await?;
+            if let Some(observation) = &observation {
+                observers = Some(Observers::start(observation, data, &platform.metrics).await?);
+            }
+            serve(args, data, (&platform, database_url), observers.as_ref(), &keys, stop).await
+        } => outcome,
         () = stop.cancelled() => Ok(ExitCode::SUCCESS),
         () = failed.cancelled() => Err(UpError::Job("a service ended by itself; the log above says why".to_owned())),
     };
+    let unobserved = match observers {
+        Some(observers) => observers.stop().await,
+        None => Ok(()),
+    };
     let clean = platform.stop().await;
+    unobserved?;
     match outcome {
         Ok(_) if !clean => Err(UpError::Job("a service failed while it ended; the log above says why".to_owned())),
         outcome => outcome,
@@ -231,10 +249,10 @@ async fn serve(
     args: &Args,
     data: &Path,
     (platform, database_url): (&Platform, &str),
+    observers: Option<&Observers>,
     keys: &Keys,
     stop: &CancellationToken,
 ) -> Result<ExitCode, UpError> {
-    platform.ready(READY_DEADLINE).await?;
     let write = |name: &str, text: &str| {
         let path = data.join(name);
         write_private(&path, text).map_err(|error| UpError::File(path, error))
@@ -246,6 +264,9 @@ async fn serve(
     write(URL, &platform.url)?;
     let view = View::new();
     view.ready(&platform.url, &platform.metrics, &path);
+    if let Some(observers) = observers {
+        view.observed(observers);
+    }
     if args.terminal == Terminal::None {
         stop.cancelled().await;
         return Ok(ExitCode::SUCCESS);

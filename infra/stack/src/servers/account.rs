@@ -10,6 +10,8 @@ use tokio::process::Command;
 
 use super::ServersError;
 
+/// Where the servers' programs are looked for.
+pub(super) const SEARCHED: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 /// Used when the package's own user is absent.
 const FALLBACK_USER: &str = "nobody";
 
@@ -47,7 +49,7 @@ impl Account {
             command.args(["setpriv", &user, &group, "--clear-groups", "--"]);
         }
         command.arg(program.as_ref()).env_clear().current_dir("/");
-        command.env("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin").env("LC_ALL", "C.UTF-8");
+        command.env("PATH", SEARCHED).env("LC_ALL", "C.UTF-8");
         command
     }
 

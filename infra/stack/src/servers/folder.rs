@@ -20,7 +20,7 @@ const PASSABLE: u32 = 0o711;
 /// Lines of each log shown when a server does not start.
 const TAIL_LINES: usize = 15;
 /// What belongs to the servers; everything else in the folder is somebody else's.
-const OURS: [&str; 14] = [
+const OURS: [&str; 21] = [
     "postgres",
     "postgres.new",
     "postgres.hba",
@@ -35,6 +35,13 @@ const OURS: [&str; 14] = [
     "rabbitmq.password",
     "rabbitmq.version",
     "ports",
+    "prometheus",
+    "prometheus.yml",
+    "prometheus.out",
+    "rules.yml",
+    "alertmanager",
+    "alertmanager.yml",
+    "alertmanager.out",
 ];
 
 /// The data folder, which may not exist yet.

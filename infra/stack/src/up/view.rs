@@ -6,6 +6,8 @@ use std::path::Path;
 use anstyle::{AnsiColor, Style};
 use rust_decimal::Decimal;
 
+use crate::servers::observers::Observers;
+
 /// Writes to standard output.
 #[derive(Clone, Copy)]
 pub(super) struct View {
@@ -39,6 +41,11 @@ impl View {
 
     pub(super) fn ready(self, url: &str, metrics: &str, keys: &Path) {
         self.tagged("ready", AnsiColor::Green, &format!("{url}   metrics {metrics}   keys {}", keys.display()));
+    }
+
+    pub(super) fn observed(self, observers: &Observers) {
+        let Observers { prometheus, alertmanager, .. } = observers;
+        self.tagged("observed", AnsiColor::Green, &format!("Prometheus {prometheus}   Alertmanager {alertmanager}"));
     }
 
     pub(super) fn step(self, text: &str) {
