@@ -25,6 +25,7 @@ mod http;
 mod keys;
 pub mod life;
 mod store;
+mod story;
 mod sweep;
 mod wake;
 

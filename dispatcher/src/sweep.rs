@@ -7,6 +7,7 @@ use sqlx::postgres::PgListener;
 use tokio_util::sync::CancellationToken;
 
 use crate::store::{account, sweep};
+use crate::story::{self, By};
 use crate::wake::{Changed, Wakes};
 use crate::{Dispatcher, gauges, life};
 
@@ -79,7 +80,7 @@ async fn once(dispatcher: &Dispatcher, turn: u32) -> Result<(), sqlx::Error> {
         sweep::make_partitions(&mut db).await?;
     }
     for signal in &swept {
-        metrics::counter!("pipeline_signals_ended_total", "state" => signal.state.clone()).increment(1);
+        story::changed(signal, By::default(), now);
     }
     let changed: Changed = swept.into_iter().map(|signal| signal.account).collect();
     dispatcher.tell_others(&mut db, &changed).await?;

@@ -29,8 +29,10 @@ pub(crate) struct Outcome {
     known: Option<String>,
     /// The state it caused, if any.
     pub(crate) ended: Option<SignalState>,
-    /// Seconds from acceptance to this end.
-    pub(crate) age_seconds: Option<f64>,
+    /// Why, for a machine.
+    pub(crate) code: Option<&'static str>,
+    /// How long ago the signal was accepted.
+    pub(crate) age: time::Duration,
 }
 
 /// Takes a report in; none where it is about a signal that does not exist and proves no trade.
@@ -68,7 +70,8 @@ pub(crate) async fn apply(
     };
     let signal_id = signal.as_ref().map(|signal| signal.signal_id);
     let known = anomaly.is_some().then_some(known);
-    let mut outcome = Outcome { signal: None, effect: words, anomaly, known, ended: None, age_seconds: None };
+    let (code, age) = (effect.code(), signal.as_ref().map_or(time::Duration::ZERO, |signal| now - signal.received_at));
+    let mut outcome = Outcome { signal: None, effect: words, anomaly, known, ended: None, code, age };
     if let Some(signal) = &signal {
         outcome.signal = Some((signal.signal_id, signal.state.parse().map_err(corrupt)?));
     }
@@ -82,7 +85,6 @@ pub(crate) async fn apply(
     {
         outcome.signal = Some((signal.signal_id, state));
         outcome.ended = state.is_terminal().then_some(state);
-        outcome.age_seconds = Some((now - signal.received_at).as_seconds_f64());
     }
     if traded && ticket.is_some() {
         trade(db, account, confirmation, status, action, signal.as_ref(), now).await?;

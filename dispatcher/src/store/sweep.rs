@@ -4,12 +4,7 @@ use sqlx::PgConnection;
 use time::OffsetDateTime;
 
 use crate::life::UNCONFIRMED;
-
-/// A signal that time has moved.
-pub(crate) struct Swept {
-    pub(crate) account: String,
-    pub(crate) state: String,
-}
+use crate::story::Changed;
 
 /// Pending signals whose life is over: `expired`.
 pub(crate) async fn expire(
@@ -17,17 +12,18 @@ pub(crate) async fn expire(
     code: &str,
     message: &str,
     now: OffsetDateTime,
-) -> Result<Vec<Swept>, sqlx::Error> {
+) -> Result<Vec<Changed>, sqlx::Error> {
     sqlx::query_as!(
-        Swept,
+        Changed,
         r#"with ended as (
              update signals set state = 'expired', code = $2, message = $3, finished_at = $1
-             where state = 'pending' and expires_at <= $1 returning signal_id, account, state, attempt
+             where state = 'pending' and expires_at <= $1 returning signal_id, account, state, attempt, code, received_at
          ), logged as (
              insert into signal_events (signal_id, at, state, attempt, code, message)
              select signal_id, $1, state, attempt, $2, $3 from ended
          )
-         select account as "account!", state as "state!" from ended"#,
+         select signal_id as "signal_id!", account as "account!", state as "state!", attempt as "attempt!", code,
+                received_at as "received_at!" from ended"#,
         now,
         code,
         message
@@ -37,19 +33,20 @@ pub(crate) async fn expire(
 }
 
 /// Claims whose lease ran out: `unknown`.
-pub(crate) async fn lapse(db: &mut PgConnection, now: OffsetDateTime) -> Result<Vec<Swept>, sqlx::Error> {
+pub(crate) async fn lapse(db: &mut PgConnection, now: OffsetDateTime) -> Result<Vec<Changed>, sqlx::Error> {
     sqlx::query_as!(
-        Swept,
+        Changed,
         r#"with lapsed as (
              update signals set state = 'unknown', code = 'lease_expired', lease_expires_at = null,
                  message = 'the terminal did not confirm in time; it may or may not have sent the order'
              where state = 'processing' and lease_expires_at <= $1
-             returning signal_id, account, state, attempt, code, message
+             returning signal_id, account, state, attempt, code, message, received_at
          ), logged as (
              insert into signal_events (signal_id, at, state, attempt, code, message)
              select signal_id, $1, state, attempt, code, message from lapsed
          )
-         select account as "account!", state as "state!" from lapsed"#,
+         select signal_id as "signal_id!", account as "account!", state as "state!", attempt as "attempt!", code,
+                received_at as "received_at!" from lapsed"#,
         now
     )
     .fetch_all(db)
@@ -57,19 +54,20 @@ pub(crate) async fn lapse(db: &mut PgConnection, now: OffsetDateTime) -> Result<
 }
 
 /// Claims of the first protocol that nobody will ever look up: `failed`.
-pub(crate) async fn give_up(db: &mut PgConnection, now: OffsetDateTime) -> Result<Vec<Swept>, sqlx::Error> {
+pub(crate) async fn give_up(db: &mut PgConnection, now: OffsetDateTime) -> Result<Vec<Changed>, sqlx::Error> {
     sqlx::query_as!(
-        Swept,
+        Changed,
         r#"with ended as (
              update signals set state = 'failed', code = 'unconfirmed', finished_at = $1,
                  message = 'a terminal of the first protocol took it and never confirmed'
              where state = 'unknown' and claim_protocol < 2 and coalesce(expires_at, claimed_at) <= $2
-             returning signal_id, account, state, attempt, code, message
+             returning signal_id, account, state, attempt, code, message, received_at
          ), logged as (
              insert into signal_events (signal_id, at, state, attempt, code, message)
              select signal_id, $1, state, attempt, code, message from ended
          )
-         select account as "account!", state as "state!" from ended"#,
+         select signal_id as "signal_id!", account as "account!", state as "state!", attempt as "attempt!", code,
+                received_at as "received_at!" from ended"#,
         now,
         now - UNCONFIRMED
     )
@@ -82,20 +80,21 @@ pub(crate) async fn reject_too_old(
     db: &mut PgConnection,
     accounts: &[String],
     now: OffsetDateTime,
-) -> Result<Vec<Swept>, sqlx::Error> {
+) -> Result<Vec<Changed>, sqlx::Error> {
     sqlx::query_as!(
-        Swept,
+        Changed,
         r#"with ended as (
              update signals set state = 'rejected', code = 'terminal_too_old', finished_at = $1,
                  message = 'the account''s terminal takes market orders only; update its Expert Advisor'
              where state = 'pending' and account = any($2)
                and not (action in ('BUY', 'SELL') and order_type = 'market' and risk_percent is null)
-             returning signal_id, account, state, attempt, code, message
+             returning signal_id, account, state, attempt, code, message, received_at
          ), logged as (
              insert into signal_events (signal_id, at, state, attempt, code, message)
              select signal_id, $1, state, attempt, code, message from ended
          )
-         select account as "account!", state as "state!" from ended"#,
+         select signal_id as "signal_id!", account as "account!", state as "state!", attempt as "attempt!", code,
+                received_at as "received_at!" from ended"#,
         now,
         accounts
     )
@@ -104,20 +103,24 @@ pub(crate) async fn reject_too_old(
 }
 
 /// Openings that arrived while their account was switched: `rejected`.
-pub(crate) async fn reject_switched_off(db: &mut PgConnection, now: OffsetDateTime) -> Result<Vec<Swept>, sqlx::Error> {
+pub(crate) async fn reject_switched_off(
+    db: &mut PgConnection,
+    now: OffsetDateTime,
+) -> Result<Vec<Changed>, sqlx::Error> {
     sqlx::query_as!(
-        Swept,
+        Changed,
         r#"with ended as (
              update signals s set state = 'rejected', code = 'account_' || a.mode, finished_at = $1,
                  message = 'the account is ' || a.mode || ': no openings'
              from accounts a
              where a.account = s.account and a.mode <> 'active' and s.state = 'pending' and s.action in ('BUY', 'SELL')
-             returning s.signal_id, s.account, s.state, s.attempt, s.code, s.message
+             returning s.signal_id, s.account, s.state, s.attempt, s.code, s.message, s.received_at
          ), logged as (
              insert into signal_events (signal_id, at, state, attempt, code, message)
              select signal_id, $1, state, attempt, code, message from ended
          )
-         select account as "account!", state as "state!" from ended"#,
+         select signal_id as "signal_id!", account as "account!", state as "state!", attempt as "attempt!", code,
+                received_at as "received_at!" from ended"#,
         now
     )
     .fetch_all(db)
