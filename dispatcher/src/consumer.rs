@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use common::database::refuses_data;
+use common::domain::signal::HEARTBEAT_PRINCIPAL;
 use common::message::{Envelope, SignalAccepted};
 use common::queue::Batch;
 
@@ -81,7 +82,7 @@ async fn store_all(dispatcher: &Dispatcher, batch: &[Vec<u8>]) -> Result<(), sql
     }
     dispatcher.wake.wake_all(&accounts(&stored), Wakes::Stored);
     stored.iter().for_each(story::stored);
-    for envelope in &signals {
+    for envelope in signals.iter().filter(|envelope| envelope.body.principal != HEARTBEAT_PRINCIPAL) {
         let age = (now - envelope.body.received_at).as_seconds_f64();
         metrics::histogram!("pipeline_accept_to_store_seconds").record(age.max(0.0));
     }

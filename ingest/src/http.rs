@@ -6,7 +6,6 @@ use common::auth::Scope;
 use common::crash;
 use common::error::Problem;
 use common::http::{Caller, IdempotencyKey, Json, RequestId};
-use common::message::{Body as _, Envelope, SignalAccepted};
 use serde::Serialize;
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
@@ -68,15 +67,9 @@ async fn post_signal(
         action: signal.order.action.as_str(),
         account: signal.account.to_string(),
     };
-    let envelope = Envelope {
-        message_id: Uuid::now_v7(),
-        kind: SignalAccepted::TYPE.to_owned(),
-        occurred_at: now,
-        request_id: request_id.to_string(),
-        traceparent: headers.get("traceparent").and_then(|value| value.to_str().ok()).map(str::to_owned),
-        body: signal,
-    };
-    ingest.publisher.publish(&envelope).await.map_err(|error| Error::Publish(answer.signal_id, error))?;
+    let traceparent = headers.get("traceparent").and_then(|value| value.to_str().ok()).map(str::to_owned);
+    let published = ingest.publish(signal, request_id.to_string(), traceparent).await;
+    published.map_err(|error| Error::Publish(answer.signal_id, error))?;
     crash::point("confirmed");
     metrics::counter!("pipeline_signals_accepted_total").increment(1);
     let Accepted { signal_id, symbol, action, account, .. } = &answer;

@@ -128,6 +128,7 @@ pub(crate) async fn resolve(
         attempt: signal.attempt,
         code: Some(code.to_owned()),
         received_at: signal.received_at,
+        principal: signal.principal.clone(),
     };
     commit(&dispatcher, transaction, signal.account).await?;
     story::changed(&resolved, By { request_id: Some(&request_id), principal: Some(principal) }, now);

@@ -22,6 +22,7 @@ pub(crate) struct Stored {
     pub(crate) state: String,
     pub(crate) code: Option<String>,
     pub(crate) request_id: String,
+    pub(crate) principal: String,
 }
 
 /// Before the first signal: numbers never repeat, also after a restore of an old backup.
@@ -236,13 +237,14 @@ async fn insert(
              where $26 or (select count(*) from keyed) = (select count(idempotency_key) from batch)
              order by place
              on conflict (signal_id) do nothing
-             returning signal_id, id, account, action, symbol, state, code, message, request_id
+             returning signal_id, id, account, action, symbol, state, code, message, request_id, principal
          ), logged as (
              insert into signal_events (signal_id, at, state, attempt, code, message)
              select signal_id, $25, state, 0, code, message from stored
          )
          select signal_id as "signal_id!", id as "id!", account as "account!", action as "action!", symbol,
-                state as "state!", code, request_id as "request_id!" from stored"#,
+                state as "state!", code, request_id as "request_id!",
+                principal as "principal!" from stored"#,
         &columns.signal_id,
         &columns.account,
         &columns.symbol as &[Option<String>],

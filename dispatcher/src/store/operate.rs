@@ -20,13 +20,13 @@ pub(crate) async fn end(
         Changed,
         r#"with ended as (
              update signals set state = $2, code = $3, message = $4, finished_at = $5
-             where id = $1 and state = 'pending' returning signal_id, account, state, attempt, code, received_at
+             where id = $1 and state = 'pending' returning signal_id, account, state, attempt, code, received_at, principal
          ), logged as (
              insert into signal_events (signal_id, at, state, attempt, code, message)
              select signal_id, $5, state, attempt, code, $4 from ended
          )
          select signal_id as "signal_id!", account as "account!", state as "state!", attempt as "attempt!", code,
-                received_at as "received_at!" from ended"#,
+                received_at as "received_at!", principal as "principal!" from ended"#,
         id,
         state,
         code,
@@ -73,13 +73,13 @@ pub(crate) async fn end_all(
              update signals s set state = e.state, code = e.code, message = e.message, finished_at = $5
              from unnest($1::bigint[], $2::text[], $3::text[], $4::text[]) as e (id, state, code, message)
              where s.id = e.id and s.state = 'pending'
-             returning s.signal_id, s.account, s.attempt, s.state, s.code, s.message, s.received_at
+             returning s.signal_id, s.account, s.attempt, s.state, s.code, s.message, s.received_at, s.principal
          ), logged as (
              insert into signal_events (signal_id, at, state, attempt, code, message)
              select signal_id, $5, state, attempt, code, message from ended
          )
          select signal_id as "signal_id!", account as "account!", state as "state!", attempt as "attempt!", code,
-                received_at as "received_at!" from ended"#,
+                received_at as "received_at!", principal as "principal!" from ended"#,
         &endings.iter().map(|ending| ending.id).collect::<Vec<_>>(),
         &text(|ending| ending.state.to_owned()),
         &text(|ending| ending.code.to_owned()),
@@ -103,13 +103,13 @@ pub(crate) async fn reject_openings(
         r#"with ended as (
              update signals set state = 'rejected', code = $2, message = $3, finished_at = $4
              where account = $1 and state = 'pending' and action in ('BUY', 'SELL')
-             returning signal_id, account, state, attempt, code, received_at
+             returning signal_id, account, state, attempt, code, received_at, principal
          ), logged as (
              insert into signal_events (signal_id, at, state, attempt, code, message)
              select signal_id, $4, state, attempt, code, $3 from ended
          )
          select signal_id as "signal_id!", account as "account!", state as "state!", attempt as "attempt!", code,
-                received_at as "received_at!" from ended"#,
+                received_at as "received_at!", principal as "principal!" from ended"#,
         account,
         code,
         message,
@@ -147,10 +147,11 @@ pub(crate) async fn set_state(
     .map(drop)
 }
 
-/// Whether a terminal may be executing a signal of the account, or what became of one is unknown.
+/// Whether a terminal may be executing a signal of the account, or what became of one is unknown; a ping trades nothing.
 pub(crate) async fn any_in_hand(db: &mut PgConnection, account: &str) -> Result<bool, sqlx::Error> {
     let any = sqlx::query_scalar!(
-        r#"select exists (select from signals where account = $1 and state in ('processing', 'unknown')) as "any!""#,
+        r#"select exists (select from signals where account = $1 and state in ('processing', 'unknown')
+                          and action <> 'PING') as "any!""#,
         account
     );
     any.fetch_one(db).await

@@ -2,6 +2,7 @@
 //!
 //! Invariant: a deal counts once, and a report with a ticket is never lost, whatever it is about.
 
+use common::domain::signal::HEARTBEAT_PRINCIPAL;
 use common::domain::{Action, SignalState};
 use rust_decimal::Decimal;
 use sqlx::PgConnection;
@@ -31,6 +32,8 @@ pub(crate) struct Outcome {
     pub(crate) ended: Option<SignalState>,
     /// Why, for a machine.
     pub(crate) code: Option<&'static str>,
+    /// Whether the signal is a heartbeat.
+    pub(crate) heartbeat: bool,
     /// How long ago the signal was accepted.
     pub(crate) age: time::Duration,
 }
@@ -71,7 +74,8 @@ pub(crate) async fn apply(
     let signal_id = signal.as_ref().map(|signal| signal.signal_id);
     let known = anomaly.is_some().then_some(known);
     let (code, age) = (effect.code(), signal.as_ref().map_or(time::Duration::ZERO, |signal| now - signal.received_at));
-    let mut outcome = Outcome { signal: None, effect: words, anomaly, known, ended: None, code, age };
+    let heartbeat = signal.as_ref().is_some_and(|signal| signal.principal == HEARTBEAT_PRINCIPAL);
+    let mut outcome = Outcome { signal: None, effect: words, anomaly, known, ended: None, code, heartbeat, age };
     if let Some(signal) = &signal {
         outcome.signal = Some((signal.signal_id, signal.state.parse().map_err(corrupt)?));
     }
