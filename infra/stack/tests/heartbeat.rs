@@ -78,6 +78,12 @@ impl Whole {
         .await
     }
 
+    /// Switches the account and waits until the gauges, which are set every 5 s, tell of it, and so of all before it.
+    async fn gauges_tell_of(&self, mode: &str) {
+        self.operator.post("/api/control", &json!({"mode": mode})).await.unwrap();
+        self.tells(&format!(r#"pipeline_account_mode{{account="main",mode="{mode}"}}"#), |is| is > 0.0).await;
+    }
+
     fn now(&self) -> f64 {
         (self.sandbox.clock.now() - time::OffsetDateTime::UNIX_EPOCH).as_seconds_f64()
     }
@@ -107,8 +113,8 @@ async fn a_heartbeat_goes_to_the_terminal_and_back_and_disturbs_no_figure() {
     let beat = whole.beat().await;
     assert_eq!((&beat["action"], &beat["symbol"]), (&json!("PING"), &Value::Null));
     assert!(beat["remaining_ms"].as_i64().unwrap() <= 60_000);
-    // The gauges are set anew while it is in the terminal's hands.
-    whole.tells("pipeline_terminal_last_poll_timestamp_seconds{account=\"main\"}", |at| at > 0.0).await;
+    // It is in the terminal's hands.
+    whole.gauges_tell_of("reducing").await;
     let under_way = metrics(&whole.platform.metrics).await;
     assert!(series(&under_way, CONFIRMED_AT).is_nan(), "none was confirmed yet");
     assert_no_signals(&under_way);
@@ -228,8 +234,12 @@ async fn no_heartbeat_is_sent_where_they_are_off() {
     whole.sandbox.clock.advance(5 * MINUTE);
     whole.platform = whole.sandbox.start().await.unwrap();
     whole.operator = whole.sandbox.operator(&whole.platform).unwrap();
+    // The second time they are set, seconds after the start: by now one would have been sent, and the queue keeps its
+    // order.
+    for mode in ["reducing", "halted"] {
+        whole.gauges_tell_of(mode).await;
+    }
     whole.tells(CONFIRMED_AT, f64::is_nan).await;
-    // By now one would have been sent, and the queue keeps its order.
     let signal = whole.post(json!({"action": "PING"})).await;
     whole.state(&signal, "pending").await;
     assert_eq!(whole.counted("signals where principal = ':heartbeat'").await, 1);
