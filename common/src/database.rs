@@ -125,7 +125,7 @@ pub async fn read_keys(pool: &PgPool, ring: &KeyRing) -> Result<(), sqlx::Error>
             Ok(key) => keys.push(key),
             // A later version's, perhaps. What else the table says must count all the same.
             Err(error) => {
-                tracing::warn!(key.id = key_id, %error, "a key in the table can't be read, and opens nothing")
+                tracing::warn!(key.id = key_id, %error, "a key in the table can't be read, and opens nothing");
             }
         }
     }

@@ -37,7 +37,9 @@ impl Switched {
     /// Tells the log and the metrics of each of them.
     pub fn tell(&self, switch: &Switch<'_>, now: OffsetDateTime) {
         let by = By { request_id: Some(switch.request_id), principal: Some(switch.principal) };
-        self.0.iter().for_each(|signal| story::changed(signal, by, now));
+        for signal in &self.0 {
+            story::changed(signal, by, now);
+        }
     }
 }
 

@@ -110,8 +110,9 @@ pub(crate) fn reported(outcome: &Outcome, confirmation: &Confirmation, account: 
             (true, SignalState::Executed) => Some("pipeline_heartbeat_seconds"),
             (true, _) => None,
         };
-        let seconds = outcome.age.as_seconds_f64().max(0.0);
-        name.into_iter().for_each(|name| metrics::histogram!(name).record(seconds));
+        if let Some(name) = name {
+            metrics::histogram!(name).record(outcome.age.as_seconds_f64().max(0.0));
+        }
     }
     let what = match &*outcome.effect {
         _ if ended.is_some() => "ended",

@@ -225,7 +225,9 @@ pub(crate) async fn pending(
         let claimed = look(&dispatcher, &claimant, limit, woken, by).await?;
         if let Some(claimed) = claimed {
             let now = dispatcher.clock.now();
-            claimed.iter().for_each(|signal| story::handed_out(signal, &request_id, now));
+            for signal in &claimed {
+                story::handed_out(signal, &request_id, now);
+            }
             let held = started.elapsed();
             let claimed = claimed.into_iter().map(|signal| Claimed::new(signal, now, held)).collect();
             return Ok(([NO_STORE], axum::Json(claimed)));
@@ -266,7 +268,9 @@ async fn look(
     if !handed_out.is_empty() {
         crash::point("claimed");
     }
-    ended.iter().for_each(|signal| story::changed(signal, by, now));
+    for signal in &ended {
+        story::changed(signal, by, now);
+    }
     Ok((!handed_out.is_empty()).then_some(handed_out))
 }
 

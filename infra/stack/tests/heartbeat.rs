@@ -1,4 +1,5 @@
 //! The heartbeat: a signal that trades nothing goes the whole way, tells that it works, and disturbs nothing else.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod private;
 mod support;
