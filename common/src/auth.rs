@@ -3,7 +3,7 @@
 //! Only the SHA-256 of a secret is kept; secrets are compared in constant time. The keys that are made here end in a
 //! checksum, by which a scanner knows one that leaked; keys that people chose themselves, and older ones, have none.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::{Arc, RwLock};
 
 use sha2::{Digest as _, Sha256};
@@ -215,6 +215,16 @@ impl KeyRing {
     pub fn knows(&self, identity: &Identity) -> bool {
         let guard = self.keys.read().unwrap_or_else(std::sync::PoisonError::into_inner);
         guard.find(&identity.key_id).is_some_and(|key| *key.identity == *identity && self.alive(key))
+    }
+
+    /// The accounts that a live terminal's key is bound to.
+    pub fn accounts(&self) -> BTreeSet<AccountName> {
+        let guard = self.keys.read().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let keys = guard.environment.values().chain(guard.database.iter().flat_map(HashMap::values));
+        let live = keys.filter(|key| !guard.revoked.contains(&key.identity.key_id) && self.alive(key));
+        live.filter(|key| key.identity.scopes.contains(&Scope::Terminal))
+            .filter_map(|key| key.identity.account.clone())
+            .collect()
     }
 
     /// Whether the environment has the key with this id.

@@ -46,12 +46,13 @@ pub fn refuses_data(error: &sqlx::Error) -> bool {
 
 /// What a caller is told when the database failed his request; the cause is logged, not told.
 pub fn problem(error: &sqlx::Error) -> Problem {
-    tracing::warn!(%error, "a request failed at the database");
-    if refuses_data(error) {
+    let problem = if refuses_data(error) {
         let field = FieldError::new("request", "holds a value that can't be stored, such as a zero character");
-        return Problem::invalid(vec![field]);
-    }
-    Problem::unavailable("database_unavailable", "the database can't be used now; try again")
+        Problem::invalid(vec![field])
+    } else {
+        Problem::unavailable("database_unavailable", "the database can't be used now; try again")
+    };
+    problem.caused_by(error)
 }
 
 /// A pool that connects when it is first used: a service starts while its database is away.
@@ -147,7 +148,9 @@ pub async fn read_keys(pool: &PgPool, ring: &KeyRing) -> Result<(), sqlx::Error>
         match key() {
             Ok(key) => keys.push(key),
             // A later version's, perhaps. What else the table says must count all the same.
-            Err(error) => tracing::warn!(key_id, %error, "a key in the table can't be read, and opens nothing"),
+            Err(error) => {
+                tracing::warn!(key.id = key_id, %error, "a key in the table can't be read, and opens nothing");
+            }
         }
     }
     ring.replace(keys, revoked);

@@ -4,6 +4,7 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use utoipa::ToSchema;
+use uuid::Uuid;
 
 /// An answer of type `application/problem+json`.
 #[derive(Clone, Debug, Serialize, ToSchema)]
@@ -27,6 +28,20 @@ pub struct Problem {
     outcome: Option<&'static str>,
     #[serde(skip)]
     retry_after_seconds: Option<u32>,
+    #[serde(skip)]
+    cause: Cause,
+}
+
+/// What the log says of a problem and its caller is not told. It travels with the answer to the one place that logs
+/// answers, which knows the request.
+#[derive(Clone, Debug, Default)]
+pub struct Cause {
+    /// The problem's code.
+    pub code: &'static str,
+    /// What went wrong, in the words of the part that failed.
+    pub error: Option<String>,
+    /// The signal that the request was about.
+    pub signal_id: Option<Uuid>,
 }
 
 /// What is wrong with one field.
@@ -64,6 +79,7 @@ impl Problem {
             errors: Vec::new(),
             outcome: None,
             retry_after_seconds: None,
+            cause: Cause { code, ..Cause::default() },
         }
     }
 
@@ -95,6 +111,20 @@ impl Problem {
     pub fn outcome_unknown(self) -> Self {
         Self { outcome: Some("unknown"), ..self }
     }
+
+    /// Says to the log alone what went wrong.
+    #[must_use]
+    pub fn caused_by(mut self, error: impl std::fmt::Display) -> Self {
+        self.cause.error = Some(error.to_string());
+        self
+    }
+
+    /// Says to the log which signal it is about.
+    #[must_use]
+    pub fn about_signal(mut self, signal_id: Uuid) -> Self {
+        self.cause.signal_id = Some(signal_id);
+        self
+    }
 }
 
 impl IntoResponse for Problem {
@@ -107,6 +137,7 @@ impl IntoResponse for Problem {
         if let Some(seconds) = self.retry_after_seconds {
             headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
         }
+        response.extensions_mut().insert(self.cause);
         response
     }
 }

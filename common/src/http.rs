@@ -31,7 +31,7 @@ pub use self::body::{IdempotencyKey, Json, Path, Query};
 pub use self::edge::Edge;
 pub use self::serve::{serve, serve_on};
 use crate::auth::{AuthError, Identity, KeyRing, Scope};
-use crate::error::Problem;
+use crate::error::{Cause, Problem};
 use crate::service::{Part, Ready};
 use crate::telemetry::Scrape;
 
@@ -143,8 +143,9 @@ pub fn api(parts: Vec<Part>, edge: Edge) -> Router {
         })
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
         .layer(CatchPanicLayer::custom(|_: Box<dyn std::any::Any + Send>| {
-            tracing::error!("a request handler panicked");
+            // Where and why is told by the hook that `telemetry` sets.
             Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "an error on our side; it was logged")
+                .caused_by("a request handler panicked")
                 .into_response()
         }))
         .layer(from_fn_with_state(edge, observe))
@@ -218,6 +219,7 @@ async fn observe(State(edge): State<Edge>, mut request: Request, next: Next) -> 
         None => Uuid::now_v7().to_string().into(),
     };
     let route = request.extensions().get::<MatchedPath>().cloned();
+    let method = request.method().clone();
     let admitted = edge.admit_address(&request);
     request.extensions_mut().insert(RequestId(id.clone()));
     request.extensions_mut().insert(edge);
@@ -231,9 +233,12 @@ async fn observe(State(edge): State<Edge>, mut request: Request, next: Next) -> 
     }
     let route = route.as_ref().map_or("unmatched", |path| path.as_str()).to_owned();
     let status = response.status();
+    let Cause { code, error, signal_id } = response.extensions_mut().remove().unwrap_or_default();
     // Not being ready is an answer, not an error; whoever asks will ask again soon.
-    if status.is_server_error() && !matches!(&*route, "/readyz" | "/health") {
-        tracing::warn!(request.id = %id, http.status = status.as_u16(), "answered with an error");
+    if error.is_some() || (status.is_server_error() && !matches!(&*route, "/readyz" | "/health")) {
+        let signal = signal_id.as_ref().map(tracing::field::display);
+        tracing::warn!(request.id = %id, signal.id = signal, http.method = %method, http.route = route, http.status =
+            status.as_u16(), code, error, "answered with an error");
     }
     metrics::histogram!("pipeline_http_request_seconds", "route" => route, "status" => status.as_str().to_owned())
         .record(started.elapsed());

@@ -14,18 +14,26 @@ const BUCKETS_SECONDS: [f64; 15] =
 /// Samples of histograms are kept until they are folded; this is how often.
 pub const UPKEEP_INTERVAL: Duration = Duration::from_secs(5);
 
-/// Starts logging to standard error: readable lines on a terminal, JSON where `LOG_FORMAT=json`. `RUST_LOG` overrides
-/// the default filter.
+/// Starts logging to standard error: readable lines, or one JSON object a line where `LOG_FORMAT=json`. `RUST_LOG`
+/// overrides the default filter. A panic is a line like any other.
+///
+/// A line is written before the call returns: whoever reads it slowly slows the service, and no fact is lost with it.
 pub fn start_logs(default_filter: &str) {
     use std::io::IsTerminal as _;
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(default_filter));
     let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     // A second start in one process (tests) keeps the first; there is nothing to do about it.
-    let _ = if std::env::var("LOG_FORMAT").is_ok_and(|format| format == "json") {
-        logs.json().flatten_event(true).try_init()
+    let started = if std::env::var("LOG_FORMAT").is_ok_and(|format| format == "json") {
+        logs.json().flatten_event(true).with_current_span(false).with_span_list(false).try_init()
     } else {
         logs.with_ansi(std::io::stderr().is_terminal()).compact().try_init()
     };
+    if started.is_ok() {
+        std::panic::set_hook(Box::new(|panic| {
+            let place = panic.location().map(tracing::field::display);
+            tracing::error!(place, error = panic.payload_as_str(), "a panic: an error in the program");
+        }));
+    }
 }
 
 /// The process's metrics, installed at the first call.

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use common::database::refuses_data;
+use common::domain::signal::HEARTBEAT_PRINCIPAL;
 use common::message::{Envelope, SignalAccepted};
 use common::queue::Batch;
 
@@ -10,6 +11,7 @@ use time::OffsetDateTime;
 
 use crate::Dispatcher;
 use crate::store::intake::{self, Stored};
+use crate::story;
 use crate::wake::{Changed, Wakes};
 
 /// Stores a batch. Called again with the same batch if that fails; changes nothing then.
@@ -79,14 +81,8 @@ async fn store_all(dispatcher: &Dispatcher, batch: &[Vec<u8>]) -> Result<(), sql
         stored = store_with_the_rest(dispatcher, &signals, &unreadable, now).await?;
     }
     dispatcher.wake.wake_all(&accounts(&stored), Wakes::Stored);
-    for signal in &stored {
-        metrics::counter!("pipeline_signals_stored_total", "state" => signal.state.clone()).increment(1);
-        if signal.code.as_deref() == Some("key_reused") {
-            metrics::counter!("pipeline_keys_reused_total").increment(1);
-            tracing::error!(account = signal.account, "an idempotency key came with another signal: rejected");
-        }
-    }
-    for envelope in &signals {
+    stored.iter().for_each(story::stored);
+    for envelope in signals.iter().filter(|envelope| envelope.body.principal != HEARTBEAT_PRINCIPAL) {
         let age = (now - envelope.body.received_at).as_seconds_f64();
         metrics::histogram!("pipeline_accept_to_store_seconds").record(age.max(0.0));
     }

@@ -38,7 +38,7 @@ pub(crate) fn begin() {
 }
 
 /// Sets the gauges anew.
-pub(crate) async fn tell(db: &mut PgConnection, now: OffsetDateTime) -> Result<(), sqlx::Error> {
+pub(crate) async fn tell(db: &mut PgConnection, heartbeats: bool, now: OffsetDateTime) -> Result<(), sqlx::Error> {
     for signals in sweep::open_signals(db).await? {
         metrics::gauge!("pipeline_signals", "state" => signals.state.clone()).set(number(signals.count));
         let age = signals.since.map_or(0.0, |since| (now - since).as_seconds_f64().max(0.0));
@@ -48,7 +48,7 @@ pub(crate) async fn tell(db: &mut PgConnection, now: OffsetDateTime) -> Result<(
         metrics::gauge!("pipeline_anomalies_open", "account" => count.account, "kind" => count.kind)
             .set(number(count.open));
     }
-    for standing in account::standings(db, gate::day(now)).await? {
+    for standing in account::standings(db, gate::day(now), heartbeats).await? {
         tell_account(&standing);
     }
     Ok(())
@@ -65,6 +65,7 @@ fn tell_account(standing: &Standing) {
     gauge("pipeline_account_daily_loss_latched", f64::from(standing.latched));
     let facts = [
         ("pipeline_terminal_last_poll_timestamp_seconds", standing.polled_at.map(seconds)),
+        ("pipeline_heartbeat_timestamp_seconds", standing.heartbeat_at.map(seconds)),
         ("pipeline_terminal_last_update_timestamp_seconds", standing.reported_at.map(seconds)),
         ("pipeline_terminal_connected", standing.connected.map(f64::from)),
         ("pipeline_terminal_trade_allowed", standing.trade_allowed.map(f64::from)),

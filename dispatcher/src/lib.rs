@@ -25,6 +25,7 @@ mod http;
 mod keys;
 pub mod life;
 mod store;
+mod story;
 mod sweep;
 mod wake;
 
@@ -39,6 +40,8 @@ struct Dispatcher {
     database_ready: Ready,
     wake: wake::Wake,
     publisher: Publisher,
+    /// Whether accounts are sent heartbeats.
+    heartbeats: bool,
     /// When each installation's last poll was written down.
     polls: http::Polls,
     stop: CancellationToken,
@@ -67,6 +70,7 @@ pub fn start(settings: &Settings, clock: &Clock, lifecycle: &Lifecycle) -> Resul
         database_ready: database_ready.clone(),
         wake: wake::Wake::default(),
         publisher,
+        heartbeats: !settings.heartbeat.is_zero(),
         polls: http::Polls::default(),
         stop: lifecycle.stop().clone(),
     });

@@ -336,6 +336,16 @@ pub enum Effect {
     Nothing(&'static str),
 }
 
+impl Effect {
+    /// Why the signal ends, for a machine.
+    pub fn code(&self) -> Option<&'static str> {
+        match self {
+            Self::End(_, reason) => Some(reason.code),
+            Self::Again | Self::Nothing(_) => None,
+        }
+    }
+}
+
 /// What a report does, and what is odd about it.
 pub fn confirm(known: &Known<'_>, report: &Report<'_>, now: OffsetDateTime) -> (Effect, Option<&'static str>) {
     let traded = matches!(report.status, Status::Executed | Status::Placed | Status::Closed);

@@ -106,7 +106,7 @@ pub(crate) async fn signal_by_number(db: &mut PgConnection, id: i64) -> Result<O
     sqlx::query_as!(SignalRow, "select * from signals where id = $1", id).fetch_optional(db).await
 }
 
-/// The newest signals, below `before` where given.
+/// The newest signals but for heartbeats, below `before` where given.
 pub(crate) async fn signals(
     db: &mut PgConnection,
     account: Option<&str>,
@@ -120,6 +120,7 @@ pub(crate) async fn signals(
         "select * from signals
          where ($1::text is null or account = $1) and ($2::text is null or state = $2)
            and ($3::text is null or symbol = $3) and ($4::bigint is null or id < $4)
+           and principal <> ':heartbeat'
          order by id desc limit $5",
         account,
         state,

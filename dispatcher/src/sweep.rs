@@ -7,6 +7,7 @@ use sqlx::postgres::PgListener;
 use tokio_util::sync::CancellationToken;
 
 use crate::store::{account, sweep};
+use crate::story::{self, By};
 use crate::wake::{Changed, Wakes};
 use crate::{Dispatcher, gauges, life};
 
@@ -14,6 +15,11 @@ use crate::{Dispatcher, gauges, life};
 const INTERVAL: Duration = Duration::from_millis(250);
 /// Partitions are made three months ahead; every hour is plenty.
 const PARTITIONS_EVERY: u32 = 4 * 3_600;
+/// Heartbeats that ended are kept for a day, for whoever asks what went wrong; every minute is looked for older ones, of
+/// which as many go at once as 2,500 accounts have at the usual interval in two minutes.
+const FORGET_EVERY: u32 = 4 * 60;
+const HEARTBEATS_KEPT: time::Duration = time::Duration::days(1);
+const FORGOTTEN_MAX: i64 = 10_000;
 /// The count of dispatchers and old terminals: once a second.
 const SLOW_EVERY: u32 = 4;
 /// Counting the open signals reads all of them: every 5 s, often enough for gauges.
@@ -73,13 +79,16 @@ async fn once(dispatcher: &Dispatcher, turn: u32) -> Result<(), sqlx::Error> {
         dispatcher.wake.set_several(sweep::dispatchers(&mut db, LISTENER).await? > 1);
     }
     if turn.is_multiple_of(COUNT_EVERY) {
-        gauges::tell(&mut db, now).await?;
+        gauges::tell(&mut db, dispatcher.heartbeats, now).await?;
+    }
+    if turn.is_multiple_of(FORGET_EVERY) {
+        sweep::forget_heartbeats(&mut db, now - HEARTBEATS_KEPT, FORGOTTEN_MAX).await?;
     }
     if turn.is_multiple_of(PARTITIONS_EVERY) {
         sweep::make_partitions(&mut db).await?;
     }
     for signal in &swept {
-        metrics::counter!("pipeline_signals_ended_total", "state" => signal.state.clone()).increment(1);
+        story::changed(signal, By::default(), now);
     }
     let changed: Changed = swept.into_iter().map(|signal| signal.account).collect();
     dispatcher.tell_others(&mut db, &changed).await?;

@@ -94,7 +94,12 @@ async fn apply_all(distributor: &Distributor, batch: &[Vec<u8>]) -> Result<(), s
         metrics::histogram!("pipeline_account_update_apply_seconds").record(age.max(0.0));
         if matches!(*outcome, "another_account" | "out_of_bounds" | "in_the_future") {
             let account = envelope.body.account.as_str();
-            tracing::error!(account, outcome, "an account report can't be right: kept, not applied");
+            tracing::error!(
+                account,
+                request.id = envelope.request_id,
+                outcome,
+                "an account report can't be right: kept, not applied"
+            );
         }
     }
     if let Some((_, reason)) = unreadable.first() {

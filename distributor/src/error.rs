@@ -114,8 +114,8 @@ impl IntoResponse for Error {
             ),
             Self::Conflict(code, detail) => Problem::new(StatusCode::CONFLICT, code, detail),
             Self::Internal(error) => {
-                tracing::error!(error, "a request failed here");
                 Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "a fault of the service; it is logged")
+                    .caused_by(error)
             }
             Self::Database(error) => common::database::problem(&error),
         }

@@ -4,6 +4,7 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use common::error::{FieldError, Problem};
 use common::queue::PublishError;
+use uuid::Uuid;
 
 /// What `POST /api/signal` refuses.
 #[derive(Debug)]
@@ -14,8 +15,8 @@ pub(crate) enum Error {
     Invalid(Vec<FieldError>),
     /// The idempotency key stood for another signal.
     KeyReused,
-    /// Nobody knows whether the broker has it.
-    Publish(PublishError),
+    /// Nobody knows whether the broker has this signal.
+    Publish(Uuid, PublishError),
 }
 
 impl From<Problem> for Error {
@@ -34,11 +35,13 @@ impl IntoResponse for Error {
                 "idempotency_key_reused",
                 "this idempotency key was sent before with another signal; use a new key for a new signal",
             ),
-            Self::Publish(error) => Problem::unavailable(
+            Self::Publish(signal_id, error) => Problem::unavailable(
                 "outcome_unknown",
                 format!("{error}; the signal may or may not be accepted: send it again with the same idempotency key"),
             )
-            .outcome_unknown(),
+            .outcome_unknown()
+            .about_signal(signal_id)
+            .caused_by(error),
         }
         .into_response()
     }

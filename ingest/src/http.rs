@@ -6,7 +6,6 @@ use common::auth::Scope;
 use common::crash;
 use common::error::Problem;
 use common::http::{Caller, IdempotencyKey, Json, RequestId};
-use common::message::{Body as _, Envelope, SignalAccepted};
 use serde::Serialize;
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
@@ -15,6 +14,7 @@ use uuid::Uuid;
 
 use crate::Ingest;
 use crate::error::Error;
+use crate::recent::Known;
 use crate::request::SignalRequest;
 
 pub(crate) fn routes(state: Ingest) -> OpenApiRouter {
@@ -53,9 +53,10 @@ async fn post_signal(
     let principal = &caller.allow(Scope::SignalsWrite)?.principal;
     let now = ingest.clock.now();
     let signal = request.accept(principal, key.as_deref(), now).map_err(Error::Invalid)?;
-    if let Some(key) = &signal.idempotency_key
-        && !ingest.recent.admits(principal, key, signal.signal_id)
-    {
+    let known = signal.idempotency_key.as_ref().map(|key| ingest.recent.look_up(principal, key, signal.signal_id));
+    if known == Some(Known::ForAnother) {
+        tracing::info!(request.id = %request_id, account = %signal.account, principal,
+            "refused: its idempotency key stands for another signal");
         return Err(Error::KeyReused);
     }
     let answer = Accepted {
@@ -66,20 +67,13 @@ async fn post_signal(
         action: signal.order.action.as_str(),
         account: signal.account.to_string(),
     };
-    let envelope = Envelope {
-        message_id: Uuid::now_v7(),
-        kind: SignalAccepted::TYPE.to_owned(),
-        occurred_at: now,
-        request_id: request_id.to_string(),
-        traceparent: headers.get("traceparent").and_then(|value| value.to_str().ok()).map(str::to_owned),
-        body: signal,
-    };
-    ingest.publisher.publish(&envelope).await.map_err(|error| {
-        tracing::warn!(signal.id = %envelope.body.signal_id, request.id = %request_id, %error, "outcome unknown");
-        Error::Publish(error)
-    })?;
+    let traceparent = headers.get("traceparent").and_then(|value| value.to_str().ok()).map(str::to_owned);
+    let published = ingest.publish(signal, request_id.to_string(), traceparent).await;
+    published.map_err(|error| Error::Publish(answer.signal_id, error))?;
     crash::point("confirmed");
     metrics::counter!("pipeline_signals_accepted_total").increment(1);
-    tracing::debug!(signal.id = %answer.signal_id, request.id = %request_id, "accepted");
+    let Accepted { signal_id, symbol, action, account, .. } = &answer;
+    tracing::info!(signal.id = %signal_id, request.id = %request_id, account, action, symbol, repeated =
+        (known == Some(Known::ForThis)), "accepted");
     Ok(axum::Json(answer))
 }

@@ -7,13 +7,16 @@ use axum::extract::FromRef;
 use common::auth::KeyRing;
 use common::clock::Clock;
 use common::config::Settings;
-use common::queue::Publisher;
+use common::message::{Body as _, Envelope, SignalAccepted};
+use common::queue::{PublishError, Publisher};
 use common::service::{Lifecycle, Part, Ready};
 use common::topology::{SIGNALS, Stream};
+use uuid::Uuid;
 
 mod error;
 #[cfg(fuzzing)]
 pub mod fuzz;
+mod heartbeat;
 mod http;
 mod recent;
 mod request;
@@ -25,6 +28,26 @@ struct Ingest {
     keys: KeyRing,
     publisher: Publisher,
     recent: recent::RecentKeys,
+}
+
+impl Ingest {
+    /// Publishes a signal. Once this returns without an error it is accepted for good.
+    async fn publish(
+        &self,
+        signal: SignalAccepted,
+        request_id: String,
+        traceparent: Option<String>,
+    ) -> Result<(), PublishError> {
+        let envelope = Envelope {
+            message_id: Uuid::now_v7(),
+            kind: SignalAccepted::TYPE.to_owned(),
+            occurred_at: signal.received_at,
+            request_id,
+            traceparent,
+            body: signal,
+        };
+        self.publisher.publish(&envelope).await
+    }
 }
 
 /// Starts the service's tasks. Its endpoints answer 503 until the broker is reachable.
@@ -39,5 +62,9 @@ pub fn start(settings: &Settings, clock: &Clock, lifecycle: &Lifecycle) -> Resul
     metrics::counter!("pipeline_signals_accepted_total").increment(0);
     lifecycle.spawn("keys", common::database::follow_keys(pool, keys.clone(), lifecycle.stop().clone()));
     let state = Ingest { clock: clock.clone(), keys, publisher, recent: recent::RecentKeys::default() };
+    if !settings.heartbeat.is_zero() {
+        let beating = heartbeat::run(state.clone(), settings.heartbeat, ready.clone(), lifecycle.stop().clone());
+        lifecycle.spawn("heartbeat", beating);
+    }
     Ok(Part { name: "ingest", routes: http::routes(state), ready: vec![ready] })
 }

@@ -21,13 +21,24 @@ struct Memory {
     oldest_first: VecDeque<Uuid>,
 }
 
+/// What is remembered of a key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Known {
+    /// Nothing; from now on it stands for this signal.
+    New,
+    /// It stood for this signal before.
+    ForThis,
+    /// It stands for another signal.
+    ForAnother,
+}
+
 impl RecentKeys {
-    /// Whether this key may stand for this signal: it is new, or stood for the same one before.
-    pub(crate) fn admits(&self, principal: &str, key: &str, signal_id: Uuid) -> bool {
+    /// What this key stands for, which is to stand for this signal.
+    pub(crate) fn look_up(&self, principal: &str, key: &str, signal_id: Uuid) -> Known {
         let name = Uuid::new_v5(&Uuid::NAMESPACE_OID, format!("{principal}\u{1f}{key}").as_bytes());
         let mut memory = self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         if let Some(known) = memory.signals.get(&name) {
-            return *known == signal_id;
+            return if *known == signal_id { Known::ForThis } else { Known::ForAnother };
         }
         if memory.oldest_first.len() >= KEYS_MAX
             && let Some(oldest) = memory.oldest_first.pop_front()
@@ -36,7 +47,7 @@ impl RecentKeys {
         }
         memory.signals.insert(name, signal_id);
         memory.oldest_first.push_back(name);
-        true
+        Known::New
     }
 }
 
@@ -48,20 +59,20 @@ mod tests {
     fn a_key_stands_for_one_signal_per_principal() {
         let recent = RecentKeys::default();
         let (one, two) = (Uuid::now_v7(), Uuid::now_v7());
-        assert!(recent.admits("p", "k", one));
-        assert!(recent.admits("p", "k", one));
-        assert!(!recent.admits("p", "k", two));
-        assert!(recent.admits("q", "k", two));
+        assert_eq!(recent.look_up("p", "k", one), Known::New);
+        assert_eq!(recent.look_up("p", "k", one), Known::ForThis);
+        assert_eq!(recent.look_up("p", "k", two), Known::ForAnother);
+        assert_eq!(recent.look_up("q", "k", two), Known::New);
     }
 
     #[test]
     fn the_memory_forgets_the_oldest_and_stays_bounded() {
         let recent = RecentKeys::default();
         for number in 0..KEYS_MAX + 10 {
-            assert!(recent.admits("p", &number.to_string(), Uuid::nil()));
+            assert_eq!(recent.look_up("p", &number.to_string(), Uuid::nil()), Known::New);
         }
         assert_eq!(recent.0.lock().unwrap().signals.len(), KEYS_MAX);
-        assert!(recent.admits("p", "0", Uuid::max()));
-        assert!(!recent.admits("p", &KEYS_MAX.to_string(), Uuid::max()));
+        assert_eq!(recent.look_up("p", "0", Uuid::max()), Known::New);
+        assert_eq!(recent.look_up("p", &KEYS_MAX.to_string(), Uuid::max()), Known::ForAnother);
     }
 }

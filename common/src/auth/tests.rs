@@ -55,6 +55,33 @@ fn a_key_that_ended_is_not_known_any_more() {
     assert!(!ring.knows(&long.identity));
 }
 
+/// Goal: an account has a terminal while a terminal's key that counts is bound to it: of the environment or the table,
+/// neither ended nor revoked.
+#[test]
+fn an_account_is_one_while_a_terminals_key_is_alive() {
+    let clock = Clock::default();
+    let key = |account: &str, scope, minutes| {
+        let account = Some(account.parse().unwrap());
+        let identity = Identity { scopes: vec![scope], account, ..identity() };
+        let key = ApiKey::new(&ApiKey::generate().unwrap(), identity).unwrap();
+        ApiKey { expires_at: Some(clock.now() + time::Duration::minutes(minutes)), ..key }
+    };
+    let names = |ring: &KeyRing| ring.accounts().iter().map(ToString::to_string).collect::<Vec<_>>();
+    let revoked = key("revoked", Scope::Terminal, 10);
+    let ring = KeyRing::new(&[key("a", Scope::Terminal, 10), revoked.clone()], clock.clone());
+    assert_eq!(names(&ring), ["a", "revoked"]);
+    let table = vec![
+        key("b", Scope::Terminal, 10),
+        key("a", Scope::Terminal, 10),
+        key("short", Scope::Terminal, 1),
+        key("reader", Scope::Read, 10),
+    ];
+    ring.replace(table, HashSet::from([revoked.identity.key_id.clone()]));
+    assert_eq!(names(&ring), ["a", "b", "short"]);
+    clock.advance(time::Duration::minutes(2));
+    assert_eq!(names(&ring), ["a", "b"]);
+}
+
 /// Goal: a key that was revoked opens nothing, wherever it is still in the environment.
 #[test]
 fn a_revoked_key_of_the_environment_opens_nothing() {

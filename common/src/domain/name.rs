@@ -97,6 +97,14 @@ impl AccountName {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::signal::HEARTBEAT_PRINCIPAL;
+
+    /// Goal: nobody can be given a key under which his signals would pass for heartbeats, which are not shown or counted.
+    #[test]
+    fn no_key_can_send_in_the_heartbeats_name() {
+        assert!(HEARTBEAT_PRINCIPAL.parse::<Principal>().is_err());
+        assert!("heartbeat".parse::<Principal>().is_ok());
+    }
 
     #[test]
     fn symbols_have_1_to_64_printable_characters() {

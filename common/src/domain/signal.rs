@@ -103,6 +103,9 @@ impl SignalState {
     }
 }
 
+/// Whose signals heartbeats are: the platform's own. No key's principal can be written so.
+pub const HEARTBEAT_PRINCIPAL: &str = ":heartbeat";
+
 /// The longest idempotency key.
 pub const KEY_CHARACTERS_MAX: usize = 255;
 

@@ -138,7 +138,8 @@ pub(crate) struct Updated {
 
 /// Keeps a report, and how the account stands by it, for the risk gate. Returns the account. Refuses figures of another
 /// account at the broker: they say nothing of this one.
-async fn keep(dispatcher: &Dispatcher, update: &AccountUpdated) -> Result<AccountRow, Error> {
+async fn keep(dispatcher: &Dispatcher, envelope: &Envelope<AccountUpdated>) -> Result<AccountRow, Error> {
+    let update = &envelope.body;
     let name = update.account.as_str();
     let mut transaction = dispatcher.pool.begin().await?;
     let row = account::lock(&mut transaction, name).await?.ok_or_else(|| unknown_account(name))?;
@@ -155,6 +156,7 @@ async fn keep(dispatcher: &Dispatcher, update: &AccountUpdated) -> Result<Accoun
     if let Some(gate::State { day, .. }) = state.filter(stopped) {
         tracing::error!(
             account = name,
+            request.id = envelope.request_id,
             lost.cents = day.loss,
             of.cents = day.equity,
             "the day's loss is above what the account allows: no openings until tomorrow or an operator's word"
@@ -189,7 +191,7 @@ pub(crate) async fn update(
         body,
     };
     // First, so that it is kept also while the broker of messages is away, and no other account's figures go further.
-    let AccountRow { mode, magic_base, .. } = keep(&dispatcher, &envelope.body).await?;
+    let AccountRow { mode, magic_base, .. } = keep(&dispatcher, &envelope).await?;
     dispatcher.publisher.publish(&envelope).await.map_err(Error::Publish)?;
     crash::point("updated");
     Ok(axum::Json(Updated { status: "ok", message: "account figures accepted", mode, magic_base }))

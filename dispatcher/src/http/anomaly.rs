@@ -144,6 +144,6 @@ pub(crate) async fn acknowledge(
     let entry = Entry { at: now, event: "anomaly.acknowledged", principal, request_id: &request_id, details };
     audit::append(&mut transaction, crate::NAME, &[entry]).await?;
     transaction.commit().await?;
-    tracing::info!(anomaly.id = id, kind = row.kind, principal, request.id = %request_id, "anomaly acknowledged");
+    tracing::info!(anomaly.id = id, anomaly.kind = row.kind, principal, request.id = %request_id, "anomaly acknowledged");
     Ok(axum::Json(row.into()))
 }

@@ -22,7 +22,8 @@ use crate::error::Error;
 use crate::life;
 use crate::store::account::{self, AccountRow};
 use crate::store::{claim, operate};
-use crate::wake::{Changed, Wakes};
+use crate::story::{self, By, Changed};
+use crate::wake::{self, Wakes};
 
 /// A signal's state after a decision.
 #[derive(Serialize, ToSchema)]
@@ -36,7 +37,7 @@ pub(super) async fn commit(
     mut transaction: sqlx::Transaction<'_, sqlx::Postgres>,
     account: String,
 ) -> Result<(), Error> {
-    let changed = Changed::from([account]);
+    let changed = wake::Changed::from([account]);
     dispatcher.tell_others(&mut transaction, &changed).await?;
     transaction.commit().await?;
     dispatcher.wake.wake_all(&changed, Wakes::Changed);
@@ -51,6 +52,7 @@ pub(super) async fn commit(
 pub(crate) async fn cancel(
     State(dispatcher): State<Arc<Dispatcher>>,
     caller: Caller,
+    RequestId(request_id): RequestId,
     Path(id): Path<String>,
 ) -> Result<axum::Json<Decided>, Error> {
     let principal = &caller.allow(Scope::Operate)?.principal;
@@ -58,12 +60,12 @@ pub(crate) async fn cancel(
     let now = dispatcher.clock.now();
     let mut transaction = dispatcher.pool.begin().await?;
     let message = format!("cancelled by {principal}");
-    if !operate::end(&mut transaction, signal.id, "cancelled", "cancelled", &message, now).await? {
-        let detail = "the signal is not pending any more: it can't be withdrawn".to_owned();
-        return Err(Error::Conflict("not_pending", detail));
-    }
+    let ended = operate::end(&mut transaction, signal.id, "cancelled", "cancelled", &message, now).await?;
+    let ended = ended.ok_or_else(|| {
+        Error::Conflict("not_pending", "the signal is not pending any more: it can't be withdrawn".to_owned())
+    })?;
     commit(&dispatcher, transaction, signal.account).await?;
-    metrics::counter!("pipeline_signals_ended_total", "state" => "cancelled").increment(1);
+    story::changed(&ended, By { request_id: Some(&request_id), principal: Some(principal) }, now);
     Ok(axum::Json(Decided { signal_id: signal.signal_id, state: "cancelled" }))
 }
 
@@ -119,10 +121,17 @@ pub(crate) async fn resolve(
     let details = json!({"signal_id": signal.signal_id, "outcome": resolution.outcome, "message": resolution.message});
     let entry = Entry { at: now, event: "control.resolved", principal, request_id: &request_id, details };
     audit::append(&mut transaction, crate::NAME, &[entry]).await?;
+    let resolved = Changed {
+        signal_id: signal.signal_id,
+        account: signal.account.clone(),
+        state: state.to_owned(),
+        attempt: signal.attempt,
+        code: Some(code.to_owned()),
+        received_at: signal.received_at,
+        principal: signal.principal.clone(),
+    };
     commit(&dispatcher, transaction, signal.account).await?;
-    if state != "pending" {
-        metrics::counter!("pipeline_signals_ended_total", "state" => state).increment(1);
-    }
+    story::changed(&resolved, By { request_id: Some(&request_id), principal: Some(principal) }, now);
     Ok(axum::Json(Decided { signal_id: signal.signal_id, state }))
 }
 
@@ -208,11 +217,11 @@ pub(crate) async fn set_control(
     let now = dispatcher.clock.now();
     let mut transaction = dispatcher.pool.begin().await?;
     let switch = Switch { account: &account, mode, reason: set.reason.as_deref(), principal, request_id: &request_id };
-    let rejected = control::switch(&mut transaction, &switch, now).await?;
-    let rejected = rejected.ok_or_else(|| unknown_account(&account))?;
+    let switched = control::switch(&mut transaction, &switch, now).await?;
+    let switched = switched.ok_or_else(|| unknown_account(&account))?;
     let row = account::find(&mut transaction, &account).await?.ok_or_else(|| unknown_account(&account))?;
     commit(&dispatcher, transaction, account.clone()).await?;
-    metrics::counter!("pipeline_signals_ended_total", "state" => "rejected").increment(rejected);
-    tracing::info!(account, rejected, mode = mode.as_str(), principal, request.id = %request_id, "mode changed");
+    switched.tell(&switch, now);
+    tracing::info!(account, rejected = switched.rejected(), mode = mode.as_str(), principal, request.id = %request_id, "mode changed");
     Ok(axum::Json(Control::new(row, now)?))
 }

@@ -25,8 +25,9 @@ use crate::error::Error;
 use crate::gauges;
 use crate::life::gate::Rules;
 use crate::life::{LEASE, PROTOCOL};
-use crate::store::claim::{self, Claimant, HandedOut};
+use crate::store::claim::{self, Claim, Claimant, HandedOut};
 use crate::store::{SignalRow, account, report};
+use crate::story::{self, By};
 use crate::wake::{Changed, Wakes};
 
 /// The longest a poll is held; below what proxies and the terminal's own timeouts cut.
@@ -177,6 +178,7 @@ pub(crate) async fn pending(
     State(dispatcher): State<Arc<Dispatcher>>,
     State(keys): State<KeyRing>,
     caller: Caller,
+    RequestId(request_id): RequestId,
     Query(poll): Query<Poll>,
 ) -> Result<impl IntoResponse, Error> {
     let account = terminal_account(&caller)?.as_str();
@@ -211,6 +213,7 @@ pub(crate) async fn pending(
         login: poll.login,
         key_id: &caller.0.key_id,
     };
+    let by = By { request_id: Some(&request_id), principal: None };
     let started = Instant::now();
     let mut changes = dispatcher.wake.watch(account);
     let mut woken = Wakes::Changed;
@@ -219,9 +222,15 @@ pub(crate) async fn pending(
         if !keys.knows(&caller.0) {
             return Err(Error::KeyEnded);
         }
-        let claimed = look(&dispatcher, &claimant, limit, woken).await?;
+        let claimed = look(&dispatcher, &claimant, limit, woken, by).await?;
         if let Some(claimed) = claimed {
-            return Ok(([NO_STORE], axum::Json(hand_out(claimed, dispatcher.clock.now(), started))));
+            let now = dispatcher.clock.now();
+            for signal in &claimed {
+                story::handed_out(signal, &request_id, now);
+            }
+            let held = started.elapsed();
+            let claimed = claimed.into_iter().map(|signal| Claimed::new(signal, now, held)).collect();
+            return Ok(([NO_STORE], axum::Json(claimed)));
         }
         let left = wait.saturating_sub(started.elapsed());
         if left.is_zero() {
@@ -242,6 +251,7 @@ async fn look(
     claimant: &Claimant<'_>,
     limit: usize,
     woken: Wakes,
+    by: By<'_>,
 ) -> Result<Option<Vec<HandedOut>>, Error> {
     let mut db = dispatcher.pool.acquire().await?;
     if woken == Wakes::Changed && !claim::any_pending(&mut db, claimant.account).await? {
@@ -254,22 +264,14 @@ async fn look(
         // What is to be rejected ends with a claim too.
         return Ok((!choice.claim.is_empty() || !choice.reject.is_empty()).then(Vec::new));
     }
-    let claimed = claim::claim(&mut db, claimant, limit, now).await?;
-    if !claimed.is_empty() {
+    let Claim { handed_out, ended } = claim::claim(&mut db, claimant, limit, now).await?;
+    if !handed_out.is_empty() {
         crash::point("claimed");
     }
-    Ok((!claimed.is_empty()).then_some(claimed))
-}
-
-fn hand_out(claimed: Vec<HandedOut>, now: OffsetDateTime, started: Instant) -> Vec<Claimed> {
-    // A later attempt comes after a lease: nobody was slow.
-    for handed_out in claimed.iter().filter(|handed_out| handed_out.signal.attempt == 1) {
-        let age = (now - handed_out.signal.received_at).as_seconds_f64();
-        metrics::histogram!("pipeline_accept_to_handout_seconds").record(age.max(0.0));
+    for signal in &ended {
+        story::changed(signal, by, now);
     }
-    let count = u64::try_from(claimed.len()).unwrap_or(u64::MAX);
-    metrics::counter!("pipeline_signals_handed_out_total").increment(count);
-    claimed.into_iter().map(|signal| Claimed::new(signal, now, started.elapsed())).collect()
+    Ok((!handed_out.is_empty()).then_some(handed_out))
 }
 
 /// A signal whose order the terminal must look up at the broker.
@@ -376,24 +378,11 @@ pub(crate) async fn confirm(
     transaction.commit().await?;
     crash::point("taken");
     dispatcher.wake.wake_all(&changed, Wakes::Changed);
-    if let Some(state) = outcome.ended {
-        metrics::counter!("pipeline_signals_ended_total", "state" => state.as_str()).increment(1);
-        metrics::histogram!("pipeline_accept_to_end_seconds").record(outcome.age_seconds.unwrap_or(0.0).max(0.0));
-        // None where it came of a signal that no terminal held.
-        if let Some(held) = outcome.held_seconds {
-            metrics::histogram!("pipeline_handout_to_end_seconds").record(held.max(0.0));
-        }
-    }
-    let signal_id = outcome.signal.map(|(signal_id, _)| signal_id);
-    if let Some(anomaly) = outcome.anomaly {
-        metrics::counter!("pipeline_anomalies_total", "kind" => anomaly).increment(1);
-        tracing::error!(anomaly, account, signal.id = ?signal_id, ticket = confirmation.ticket(),
-            request.id = %request_id, "a report contradicts what was known");
-    }
+    story::reported(&outcome, &confirmation, account, &request_id);
     Ok(axum::Json(Confirmed {
         status: "ok",
         message: outcome.effect,
-        signal_id,
+        signal_id: outcome.signal.map(|(signal_id, _)| signal_id),
         state: outcome.signal.map(|(_, state)| state.as_str()),
         anomaly: outcome.anomaly,
     }))

@@ -277,6 +277,8 @@ pub(crate) struct Standing {
     /// Whether a loss has stopped openings for the rest of the day.
     pub(crate) latched: bool,
     pub(crate) polled_at: Option<OffsetDateTime>,
+    /// When the last heartbeat was confirmed; none where no terminal that takes them is expected to be there.
+    pub(crate) heartbeat_at: Option<OffsetDateTime>,
     pub(crate) reported_at: Option<OffsetDateTime>,
     pub(crate) connected: Option<bool>,
     pub(crate) trade_allowed: Option<bool>,
@@ -291,20 +293,32 @@ pub(crate) struct Standing {
     pub(crate) profit: Option<f64>,
 }
 
-/// All accounts.
-pub(crate) async fn standings(db: &mut PgConnection, today: Date) -> Result<Vec<Standing>, sqlx::Error> {
+/// All accounts; `heartbeats`: whether there are to be any.
+pub(crate) async fn standings(
+    db: &mut PgConnection,
+    today: Date,
+    heartbeats: bool,
+) -> Result<Vec<Standing>, sqlx::Error> {
     sqlx::query_as!(
         Standing,
         r#"select a.account as "account!", a.mode as "mode!", (a.day = $1 and a.day_loss is not null) is true as "latched!",
-                  (select max(last_poll_at) from terminals t where t.account = a.account) as polled_at,
+                  t.polled_at,
+                  (select max(finished_at) from signals s
+                   where s.account = a.account and s.principal = ':heartbeat' and s.state = 'executed'
+                     and exists (select from terminals full_one where full_one.account = a.account
+                                 and protocol >= $2 and last_poll_at > t.polled_at - interval '1 minute')
+                     and $3) as heartbeat_at,
                   r.received_at as "reported_at?", r.connected as "connected?", r.trade_allowed as "trade_allowed?",
                   f.balance::float8 as balance, f.equity::float8 as equity, f.margin::float8 as margin,
                   f.free_margin::float8 as free_margin, f.open_positions as "open_positions?",
                   case when f.account is not null and a.state_by_deposits then a.state_profit::float8 / 100 end as profit
            from accounts a left join account_reports r using (account)
            left join account_reports f on f.account = a.account and f.connected is distinct from false
-                and (f.balance <> 0 or f.equity <> 0 or coalesce(a.state_equity, 0) = 0)"#,
-        today
+                and (f.balance <> 0 or f.equity <> 0 or coalesce(a.state_equity, 0) = 0)
+           left join lateral (select max(last_poll_at) as polled_at from terminals where account = a.account) t on true"#,
+        today,
+        PROTOCOL,
+        heartbeats
     )
     .fetch_all(db)
     .await

@@ -11,6 +11,7 @@ use super::operate::{self, Ending};
 use super::{SignalRow, account};
 use crate::life::gate::{Account, Rules, day};
 use crate::life::{self, Choice, LEASE, PROTOCOL, choose};
+use crate::story::Changed;
 
 /// Looked at first; only when all of these wait for something is the whole queue read.
 const WINDOW: i64 = 500;
@@ -27,6 +28,14 @@ pub(crate) struct Claimant<'a> {
     pub(crate) login: Option<i64>,
     /// The key it was let in with: nothing is handed to one that ended since.
     pub(crate) key_id: &'a str,
+}
+
+/// What a claim did.
+#[derive(Default)]
+pub(crate) struct Claim {
+    pub(crate) handed_out: Vec<HandedOut>,
+    /// What it left no room for, or the gate.
+    pub(crate) ended: Vec<Changed>,
 }
 
 /// A signal as it is handed out.
@@ -89,11 +98,11 @@ pub(crate) async fn claim(
     claimant: &Claimant<'_>,
     limit: usize,
     now: OffsetDateTime,
-) -> Result<Vec<HandedOut>, sqlx::Error> {
+) -> Result<Claim, sqlx::Error> {
     let mut transaction = db.begin().await?;
-    let handed_out = claim_locked(&mut transaction, claimant, limit, now).await?;
+    let claim = claim_locked(&mut transaction, claimant, limit, now).await?;
     transaction.commit().await?;
-    Ok(handed_out)
+    Ok(claim)
 }
 
 async fn claim_locked(
@@ -101,19 +110,19 @@ async fn claim_locked(
     claimant: &Claimant<'_>,
     limit: usize,
     now: OffsetDateTime,
-) -> Result<Vec<HandedOut>, sqlx::Error> {
-    let Some(row) = account::lock(db, claimant.account).await? else { return Ok(Vec::new()) };
+) -> Result<Claim, sqlx::Error> {
+    let Some(row) = account::lock(db, claimant.account).await? else { return Ok(Claim::default()) };
     let account = row.account()?;
     if !account.rules.admits(claimant.login) {
-        return Ok(Vec::new());
+        return Ok(Claim::default());
     }
     let choice = choice(db, claimant, &account, limit, now).await?;
     let reason = life::superseded();
     let superseded = choice.supersede.iter().map(|id| Ending::superseded(*id, &reason));
     let rejected = choice.reject.iter().map(|(id, reason)| Ending::rejected(*id, reason));
-    operate::end_all(db, superseded.chain(rejected).collect(), now).await?;
+    let ended = operate::end_all(db, superseded.chain(rejected).collect(), now).await?;
     if choice.claim.is_empty() {
-        return Ok(Vec::new());
+        return Ok(Claim { ended, ..Claim::default() });
     }
     let ids: Vec<i64> = choice.claim.iter().map(|(id, _)| *id).collect();
     let rows = mark(db, claimant, &ids, now).await?;
@@ -122,7 +131,7 @@ async fn claim_locked(
         let after = choice.claim.iter().find(|(id, _)| *id == signal.id).map(|(_, after)| after.clone());
         HandedOut { after: after.unwrap_or_default(), signal, rules: rules.clone(), magic_base: row.magic_base }
     };
-    Ok(rows.into_iter().map(handed_out).collect())
+    Ok(Claim { handed_out: rows.into_iter().map(handed_out).collect(), ended })
 }
 
 async fn mark(

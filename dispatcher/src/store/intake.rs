@@ -14,9 +14,15 @@ use crate::life::{Admission, admit, expiry};
 
 /// What became of a signal that was not known before.
 pub(crate) struct Stored {
+    pub(crate) signal_id: Uuid,
+    pub(crate) id: i64,
     pub(crate) account: String,
+    pub(crate) action: String,
+    pub(crate) symbol: Option<String>,
     pub(crate) state: String,
     pub(crate) code: Option<String>,
+    pub(crate) request_id: String,
+    pub(crate) principal: String,
 }
 
 /// Before the first signal: numbers never repeat, also after a restore of an old backup.
@@ -231,12 +237,14 @@ async fn insert(
              where $26 or (select count(*) from keyed) = (select count(idempotency_key) from batch)
              order by place
              on conflict (signal_id) do nothing
-             returning signal_id, account, state, code, message
+             returning signal_id, id, account, action, symbol, state, code, message, request_id, principal
          ), logged as (
              insert into signal_events (signal_id, at, state, attempt, code, message)
              select signal_id, $25, state, 0, code, message from stored
          )
-         select account as "account!", state as "state!", code from stored"#,
+         select signal_id as "signal_id!", id as "id!", account as "account!", action as "action!", symbol,
+                state as "state!", code, request_id as "request_id!",
+                principal as "principal!" from stored"#,
         &columns.signal_id,
         &columns.account,
         &columns.symbol as &[Option<String>],

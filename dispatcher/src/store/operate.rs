@@ -5,8 +5,9 @@ use time::OffsetDateTime;
 use uuid::Uuid;
 
 use crate::life::Reason;
+use crate::story::Changed;
 
-/// Ends a pending signal; false if it was not pending any more.
+/// Ends a pending signal; none if it was not pending any more.
 pub(crate) async fn end(
     db: &mut PgConnection,
     id: i64,
@@ -14,23 +15,26 @@ pub(crate) async fn end(
     code: &str,
     message: &str,
     now: OffsetDateTime,
-) -> Result<bool, sqlx::Error> {
-    let done = sqlx::query!(
-        "with ended as (
+) -> Result<Option<Changed>, sqlx::Error> {
+    sqlx::query_as!(
+        Changed,
+        r#"with ended as (
              update signals set state = $2, code = $3, message = $4, finished_at = $5
-             where id = $1 and state = 'pending' returning signal_id, attempt
+             where id = $1 and state = 'pending' returning signal_id, account, state, attempt, code, received_at, principal
+         ), logged as (
+             insert into signal_events (signal_id, at, state, attempt, code, message)
+             select signal_id, $5, state, attempt, code, $4 from ended
          )
-         insert into signal_events (signal_id, at, state, attempt, code, message)
-         select signal_id, $5, $2, attempt, $3, $4 from ended",
+         select signal_id as "signal_id!", account as "account!", state as "state!", attempt as "attempt!", code,
+                received_at as "received_at!", principal as "principal!" from ended"#,
         id,
         state,
         code,
         message,
         now
     )
-    .execute(db)
-    .await?;
-    Ok(done.rows_affected() == 1)
+    .fetch_optional(db)
+    .await
 }
 
 /// The end of a pending signal that a claim brings about.
@@ -58,22 +62,24 @@ pub(crate) async fn end_all(
     db: &mut PgConnection,
     endings: Vec<Ending<'_>>,
     now: OffsetDateTime,
-) -> Result<(), sqlx::Error> {
+) -> Result<Vec<Changed>, sqlx::Error> {
     if endings.is_empty() {
-        return Ok(());
+        return Ok(Vec::new());
     }
     let text = |field: fn(&Ending<'_>) -> String| endings.iter().map(field).collect::<Vec<_>>();
-    let ended = sqlx::query_scalar!(
+    sqlx::query_as!(
+        Changed,
         r#"with ended as (
              update signals s set state = e.state, code = e.code, message = e.message, finished_at = $5
              from unnest($1::bigint[], $2::text[], $3::text[], $4::text[]) as e (id, state, code, message)
              where s.id = e.id and s.state = 'pending'
-             returning s.signal_id, s.attempt, s.state, s.code, s.message
+             returning s.signal_id, s.account, s.attempt, s.state, s.code, s.message, s.received_at, s.principal
          ), logged as (
              insert into signal_events (signal_id, at, state, attempt, code, message)
              select signal_id, $5, state, attempt, code, message from ended
          )
-         select state as "state!" from ended"#,
+         select signal_id as "signal_id!", account as "account!", state as "state!", attempt as "attempt!", code,
+                received_at as "received_at!", principal as "principal!" from ended"#,
         &endings.iter().map(|ending| ending.id).collect::<Vec<_>>(),
         &text(|ending| ending.state.to_owned()),
         &text(|ending| ending.code.to_owned()),
@@ -81,36 +87,36 @@ pub(crate) async fn end_all(
         now
     )
     .fetch_all(db)
-    .await?;
-    for state in ended {
-        metrics::counter!("pipeline_signals_ended_total", "state" => state).increment(1);
-    }
-    Ok(())
+    .await
 }
 
-/// Ends all pending openings of an account; returns how many.
+/// Ends all pending openings of an account.
 pub(crate) async fn reject_openings(
     db: &mut PgConnection,
     account: &str,
     code: &str,
     message: &str,
     now: OffsetDateTime,
-) -> Result<u64, sqlx::Error> {
-    let done = sqlx::query!(
-        "with ended as (
+) -> Result<Vec<Changed>, sqlx::Error> {
+    sqlx::query_as!(
+        Changed,
+        r#"with ended as (
              update signals set state = 'rejected', code = $2, message = $3, finished_at = $4
-             where account = $1 and state = 'pending' and action in ('BUY', 'SELL') returning signal_id, attempt
+             where account = $1 and state = 'pending' and action in ('BUY', 'SELL')
+             returning signal_id, account, state, attempt, code, received_at, principal
+         ), logged as (
+             insert into signal_events (signal_id, at, state, attempt, code, message)
+             select signal_id, $4, state, attempt, code, $3 from ended
          )
-         insert into signal_events (signal_id, at, state, attempt, code, message)
-         select signal_id, $4, 'rejected', attempt, $2, $3 from ended",
+         select signal_id as "signal_id!", account as "account!", state as "state!", attempt as "attempt!", code,
+                received_at as "received_at!", principal as "principal!" from ended"#,
         account,
         code,
         message,
         now
     )
-    .execute(db)
-    .await?;
-    Ok(done.rows_affected())
+    .fetch_all(db)
+    .await
 }
 
 /// Writes a signal's new state, whatever it was; the caller holds its row and has judged.
@@ -141,10 +147,11 @@ pub(crate) async fn set_state(
     .map(drop)
 }
 
-/// Whether a terminal may be executing a signal of the account, or what became of one is unknown.
+/// Whether a terminal may be executing a signal of the account, or what became of one is unknown; a ping trades nothing.
 pub(crate) async fn any_in_hand(db: &mut PgConnection, account: &str) -> Result<bool, sqlx::Error> {
     let any = sqlx::query_scalar!(
-        r#"select exists (select from signals where account = $1 and state in ('processing', 'unknown')) as "any!""#,
+        r#"select exists (select from signals where account = $1 and state in ('processing', 'unknown')
+                          and action <> 'PING') as "any!""#,
         account
     );
     any.fetch_one(db).await

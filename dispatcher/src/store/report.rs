@@ -2,6 +2,7 @@
 //!
 //! Invariant: a deal counts once, and a report with a ticket is never lost, whatever it is about.
 
+use common::domain::signal::HEARTBEAT_PRINCIPAL;
 use common::domain::{Action, SignalState};
 use rust_decimal::Decimal;
 use sqlx::PgConnection;
@@ -29,10 +30,14 @@ pub(crate) struct Outcome {
     known: Option<String>,
     /// The state it caused, if any.
     pub(crate) ended: Option<SignalState>,
-    /// Seconds from acceptance to this end.
-    pub(crate) age_seconds: Option<f64>,
-    /// Seconds from the last hand-out to this end.
-    pub(crate) held_seconds: Option<f64>,
+    /// Why, for a machine.
+    pub(crate) code: Option<&'static str>,
+    /// Whether the signal is a heartbeat.
+    pub(crate) heartbeat: bool,
+    /// How long ago the signal was accepted.
+    pub(crate) age: time::Duration,
+    /// How long ago it was last handed out; none where it never was.
+    pub(crate) held: Option<time::Duration>,
 }
 
 /// Takes a report in; none where it is about a signal that does not exist and proves no trade.
@@ -70,8 +75,10 @@ pub(crate) async fn apply(
     };
     let signal_id = signal.as_ref().map(|signal| signal.signal_id);
     let known = anomaly.is_some().then_some(known);
-    let mut outcome =
-        Outcome { signal: None, effect: words, anomaly, known, ended: None, age_seconds: None, held_seconds: None };
+    let (code, age) = (effect.code(), signal.as_ref().map_or(time::Duration::ZERO, |signal| now - signal.received_at));
+    let held = signal.as_ref().and_then(|signal| signal.claimed_at).map(|claimed| now - claimed);
+    let heartbeat = signal.as_ref().is_some_and(|signal| signal.principal == HEARTBEAT_PRINCIPAL);
+    let mut outcome = Outcome { signal: None, effect: words, anomaly, known, ended: None, code, heartbeat, age, held };
     if let Some(signal) = &signal {
         outcome.signal = Some((signal.signal_id, signal.state.parse().map_err(corrupt)?));
     }
@@ -85,8 +92,6 @@ pub(crate) async fn apply(
     {
         outcome.signal = Some((signal.signal_id, state));
         outcome.ended = state.is_terminal().then_some(state);
-        outcome.age_seconds = Some((now - signal.received_at).as_seconds_f64());
-        outcome.held_seconds = signal.claimed_at.map(|claimed| (now - claimed).as_seconds_f64());
     }
     if traded && ticket.is_some() {
         trade(db, account, confirmation, status, action, signal.as_ref(), now).await?;

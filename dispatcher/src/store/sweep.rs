@@ -4,12 +4,7 @@ use sqlx::PgConnection;
 use time::OffsetDateTime;
 
 use crate::life::UNCONFIRMED;
-
-/// A signal that time has moved.
-pub(crate) struct Swept {
-    pub(crate) account: String,
-    pub(crate) state: String,
-}
+use crate::story::Changed;
 
 /// Pending signals whose life is over: `expired`.
 pub(crate) async fn expire(
@@ -17,17 +12,18 @@ pub(crate) async fn expire(
     code: &str,
     message: &str,
     now: OffsetDateTime,
-) -> Result<Vec<Swept>, sqlx::Error> {
+) -> Result<Vec<Changed>, sqlx::Error> {
     sqlx::query_as!(
-        Swept,
+        Changed,
         r#"with ended as (
              update signals set state = 'expired', code = $2, message = $3, finished_at = $1
-             where state = 'pending' and expires_at <= $1 returning signal_id, account, state, attempt
+             where state = 'pending' and expires_at <= $1 returning signal_id, account, state, attempt, code, received_at, principal
          ), logged as (
              insert into signal_events (signal_id, at, state, attempt, code, message)
              select signal_id, $1, state, attempt, $2, $3 from ended
          )
-         select account as "account!", state as "state!" from ended"#,
+         select signal_id as "signal_id!", account as "account!", state as "state!", attempt as "attempt!", code,
+                received_at as "received_at!", principal as "principal!" from ended"#,
         now,
         code,
         message
@@ -36,20 +32,24 @@ pub(crate) async fn expire(
     .await
 }
 
-/// Claims whose lease ran out: `unknown`.
-pub(crate) async fn lapse(db: &mut PgConnection, now: OffsetDateTime) -> Result<Vec<Swept>, sqlx::Error> {
+/// Claims whose lease ran out: `unknown`. A heartbeat has failed: it traded nothing, so there is nothing to look up.
+pub(crate) async fn lapse(db: &mut PgConnection, now: OffsetDateTime) -> Result<Vec<Changed>, sqlx::Error> {
     sqlx::query_as!(
-        Swept,
+        Changed,
         r#"with lapsed as (
-             update signals set state = 'unknown', code = 'lease_expired', lease_expires_at = null,
-                 message = 'the terminal did not confirm in time; it may or may not have sent the order'
+             update signals set lease_expires_at = null,
+                 state = case principal when ':heartbeat' then 'failed' else 'unknown' end,
+                 finished_at = case principal when ':heartbeat' then $1::timestamptz end, code = 'lease_expired',
+                 message = case principal when ':heartbeat' then 'the terminal did not confirm in time'
+                     else 'the terminal did not confirm in time; it may or may not have sent the order' end
              where state = 'processing' and lease_expires_at <= $1
-             returning signal_id, account, state, attempt, code, message
+             returning signal_id, account, state, attempt, code, message, received_at, principal
          ), logged as (
              insert into signal_events (signal_id, at, state, attempt, code, message)
              select signal_id, $1, state, attempt, code, message from lapsed
          )
-         select account as "account!", state as "state!" from lapsed"#,
+         select signal_id as "signal_id!", account as "account!", state as "state!", attempt as "attempt!", code,
+                received_at as "received_at!", principal as "principal!" from lapsed"#,
         now
     )
     .fetch_all(db)
@@ -57,19 +57,20 @@ pub(crate) async fn lapse(db: &mut PgConnection, now: OffsetDateTime) -> Result<
 }
 
 /// Claims of the first protocol that nobody will ever look up: `failed`.
-pub(crate) async fn give_up(db: &mut PgConnection, now: OffsetDateTime) -> Result<Vec<Swept>, sqlx::Error> {
+pub(crate) async fn give_up(db: &mut PgConnection, now: OffsetDateTime) -> Result<Vec<Changed>, sqlx::Error> {
     sqlx::query_as!(
-        Swept,
+        Changed,
         r#"with ended as (
              update signals set state = 'failed', code = 'unconfirmed', finished_at = $1,
                  message = 'a terminal of the first protocol took it and never confirmed'
              where state = 'unknown' and claim_protocol < 2 and coalesce(expires_at, claimed_at) <= $2
-             returning signal_id, account, state, attempt, code, message
+             returning signal_id, account, state, attempt, code, message, received_at, principal
          ), logged as (
              insert into signal_events (signal_id, at, state, attempt, code, message)
              select signal_id, $1, state, attempt, code, message from ended
          )
-         select account as "account!", state as "state!" from ended"#,
+         select signal_id as "signal_id!", account as "account!", state as "state!", attempt as "attempt!", code,
+                received_at as "received_at!", principal as "principal!" from ended"#,
         now,
         now - UNCONFIRMED
     )
@@ -82,20 +83,21 @@ pub(crate) async fn reject_too_old(
     db: &mut PgConnection,
     accounts: &[String],
     now: OffsetDateTime,
-) -> Result<Vec<Swept>, sqlx::Error> {
+) -> Result<Vec<Changed>, sqlx::Error> {
     sqlx::query_as!(
-        Swept,
+        Changed,
         r#"with ended as (
              update signals set state = 'rejected', code = 'terminal_too_old', finished_at = $1,
                  message = 'the account''s terminal takes market orders only; update its Expert Advisor'
              where state = 'pending' and account = any($2)
                and not (action in ('BUY', 'SELL') and order_type = 'market' and risk_percent is null)
-             returning signal_id, account, state, attempt, code, message
+             returning signal_id, account, state, attempt, code, message, received_at, principal
          ), logged as (
              insert into signal_events (signal_id, at, state, attempt, code, message)
              select signal_id, $1, state, attempt, code, message from ended
          )
-         select account as "account!", state as "state!" from ended"#,
+         select signal_id as "signal_id!", account as "account!", state as "state!", attempt as "attempt!", code,
+                received_at as "received_at!", principal as "principal!" from ended"#,
         now,
         accounts
     )
@@ -104,20 +106,24 @@ pub(crate) async fn reject_too_old(
 }
 
 /// Openings that arrived while their account was switched: `rejected`.
-pub(crate) async fn reject_switched_off(db: &mut PgConnection, now: OffsetDateTime) -> Result<Vec<Swept>, sqlx::Error> {
+pub(crate) async fn reject_switched_off(
+    db: &mut PgConnection,
+    now: OffsetDateTime,
+) -> Result<Vec<Changed>, sqlx::Error> {
     sqlx::query_as!(
-        Swept,
+        Changed,
         r#"with ended as (
              update signals s set state = 'rejected', code = 'account_' || a.mode, finished_at = $1,
                  message = 'the account is ' || a.mode || ': no openings'
              from accounts a
              where a.account = s.account and a.mode <> 'active' and s.state = 'pending' and s.action in ('BUY', 'SELL')
-             returning s.signal_id, s.account, s.state, s.attempt, s.code, s.message
+             returning s.signal_id, s.account, s.state, s.attempt, s.code, s.message, s.received_at, s.principal
          ), logged as (
              insert into signal_events (signal_id, at, state, attempt, code, message)
              select signal_id, $1, state, attempt, code, message from ended
          )
-         select account as "account!", state as "state!" from ended"#,
+         select signal_id as "signal_id!", account as "account!", state as "state!", attempt as "attempt!", code,
+                received_at as "received_at!", principal as "principal!" from ended"#,
         now
     )
     .fetch_all(db)
@@ -167,7 +173,7 @@ pub(crate) struct OpenSignals {
     pub(crate) since: Option<OffsetDateTime>,
 }
 
-/// For the gauges: each of these states, also where no signal is in it.
+/// For the gauges: each of these states, also where no signal is in it. Heartbeats are nobody's signals.
 pub(crate) async fn open_signals(db: &mut PgConnection) -> Result<Vec<OpenSignals>, sqlx::Error> {
     sqlx::query_as!(
         OpenSignals,
@@ -175,10 +181,42 @@ pub(crate) async fn open_signals(db: &mut PgConnection) -> Result<Vec<OpenSignal
                   min(case when state = 'pending' then s.stored_at else s.claimed_at end)
                       filter (where state <> 'pending' or a.mode <> 'halted') as since
            from unnest(array['pending', 'processing', 'unknown']) as states (state)
-           left join (select * from signals where state in ('pending', 'processing', 'unknown')) s using (state)
+           left join (select * from signals
+                      where state in ('pending', 'processing', 'unknown') and principal <> ':heartbeat') s using (state)
            left join accounts a using (account)
            group by state"#
     )
     .fetch_all(db)
     .await
+}
+
+/// Forgets up to `limit` heartbeats that ended before this time, with all that was written of them. What each account
+/// confirmed last stays, for that is what is told, and so does what an operator has to look at.
+pub(crate) async fn forget_heartbeats(
+    db: &mut PgConnection,
+    before: OffsetDateTime,
+    limit: i64,
+) -> Result<(), sqlx::Error> {
+    sqlx::query!(
+        "with old as (
+             select signal_id from signals s
+             where principal = ':heartbeat' and finished_at < $1
+               and (state <> 'executed' or exists (
+                    select from signals later where later.principal = ':heartbeat' and later.state = 'executed'
+                    and later.account = s.account and later.finished_at > s.finished_at))
+               and not exists (select from trades t where t.signal_id = s.signal_id)
+               and not exists (select from trade_reports r where r.signal_id = s.signal_id and r.anomaly is not null)
+             limit $2
+         ), reports as (
+             delete from trade_reports r using old where r.signal_id = old.signal_id
+         ), events as (
+             delete from signal_events e using old where e.signal_id = old.signal_id
+         )
+         delete from signals s using old where s.signal_id = old.signal_id",
+        before,
+        limit
+    )
+    .execute(db)
+    .await
+    .map(drop)
 }

@@ -59,6 +59,6 @@ pub(super) async fn set(
     let logins = Logins { account, login: state.last.login, next_login: state.last.next_login };
     pools.write(&mut transaction, now).await?;
     transaction.commit().await?;
-    tracing::warn!(logins.account, login, principal, request.id = %request_id, "a pool is to follow another login");
+    tracing::warn!(account = logins.account, login, principal, request.id = %request_id, "a pool is to follow another login");
     Ok(axum::Json(logins))
 }

@@ -58,9 +58,12 @@ pub async fn main(args: Args) -> Result<ExitCode, HaltError> {
         principal: "stack halt",
         request_id: "command line",
     };
-    let rejected = switch(&mut transaction, &how, Clock::default().now()).await?;
-    let Some(rejected) = rejected else { return Err(HaltError::UnknownAccount(account)) };
+    let now = Clock::default().now();
+    let Some(switched) = switch(&mut transaction, &how, now).await? else {
+        return Err(HaltError::UnknownAccount(account));
+    };
     transaction.commit().await?;
-    tracing::info!(%account, mode = mode.as_str(), rejected, "mode changed; openings that waited are rejected");
+    switched.tell(&how, now);
+    tracing::info!(%account, mode = mode.as_str(), rejected = switched.rejected(), "mode changed; openings that waited are rejected");
     Ok(ExitCode::SUCCESS)
 }

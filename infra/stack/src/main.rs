@@ -69,8 +69,14 @@ fn main() -> ExitCode {
         Ok(runtime) => runtime,
         Err(error) => return fail(&error.into()),
     };
+    let serves = matches!(cli.command, Command::Serve { .. });
     match runtime.block_on(run(cli.command)) {
         Ok(code) => code,
+        // As a service says it in a process of its own: whoever reads its log reads lines of one kind.
+        Err(error) if serves => {
+            tracing::error!(%error, "can't start");
+            ExitCode::FAILURE
+        }
         Err(error) => fail(&error),
     }
 }

@@ -79,6 +79,8 @@ impl Sandbox {
             http_addr: any,
             metrics_addr: any,
             price_fresh: time::Duration::seconds(60),
+            // A terminal made by hand is handed what its test sent, and nothing else.
+            heartbeat: time::Duration::ZERO,
             limits: Limits::for_load(),
             keys: api_keys,
         };
@@ -118,6 +120,7 @@ impl Sandbox {
             ("DATABASE_URL".to_owned(), settings.database_url.clone()),
             ("AMQP_URL".to_owned(), settings.amqp_url.clone()),
             ("AMQP_PREFIX".to_owned(), settings.amqp_prefix.clone()),
+            ("HEARTBEAT_SECONDS".to_owned(), settings.heartbeat.whole_seconds().to_string()),
         ];
         variables.extend(self.keys.variables());
         variables.extend(settings.limits.variables());

@@ -167,7 +167,7 @@ pub async fn run(
     if kept.as_ref() != Some(&id) {
         journal.name_terminal(&id)?;
     }
-    info!(terminal.id = id, terminal.account = config.account, "terminal started");
+    info!(terminal = id, account = config.account, "terminal started");
     let terminal = Terminal {
         api: Api { client: config.client.clone(), url: config.url.clone(), key: config.key.clone() },
         id,
@@ -308,7 +308,7 @@ impl Terminal {
     }
 
     fn error(&self, message: String) {
-        warn!(terminal.id = self.id, "{message}");
+        warn!(terminal = self.id, "{message}");
         self.tell(|| Event::Error { message });
     }
 }

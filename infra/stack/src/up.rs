@@ -216,6 +216,7 @@ async fn run(
         http_addr: api.local_addr().map_err(PlatformError::Io)?,
         metrics_addr: metrics.local_addr().map_err(PlatformError::Io)?,
         price_fresh: common::config::seconds("PRICE_FRESH_SECONDS", 60)?,
+        heartbeat: common::config::heartbeat()?,
         limits: Limits::from_env()?,
         keys: keys.api_keys()?,
     };

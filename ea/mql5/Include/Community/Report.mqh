@@ -153,6 +153,9 @@ void Answer(const Signal &signal,const string status,const string message="")
 void Send(const Report &report)
   {
    g_journal.TakeReport(report.id,ReportJson(report),report.covers);
+   // One every half minute would drown the rest.
+   if(report.action=="PING" && report.status=="executed")
+      return;
    PrintFormat("#%I64d %s %s: %s%s %s",report.id,report.action,report.symbol,report.status,
                report.ticket>0 ? ", ticket "+IntegerToString(report.ticket) : "",report.message);
   }

@@ -17,19 +17,25 @@ pub(super) async fn read(db: &mut PgConnection, history: &mut History) -> Result
 }
 
 async fn signals(db: &mut PgConnection, history: &mut History) -> Result<(), sqlx::Error> {
+    // Heartbeats were posted by nobody. Left out, an order that carries the number of one is an order of nobody.
     history.signals = sqlx::query_as!(
         Signal,
         r#"select s.signal_id, s.id, s.account, s.symbol, s.action, s.state, s.attempt, s.claim_protocol,
                   s.idempotency_key, s.expires_at, a.magic_base as "magic_base?"
-           from signals s left join accounts a using (account) order by s.id"#
+           from signals s left join accounts a using (account)
+           where s.principal <> ':heartbeat' order by s.id"#
     )
     .fetch_all(&mut *db)
     .await?;
     // At the same moment, what belongs to the earlier claim comes first.
-    history.events =
-        sqlx::query_as!(Event, "select signal_id, at, state, attempt from signal_events order by at, attempt")
-            .fetch_all(db)
-            .await?;
+    history.events = sqlx::query_as!(
+        Event,
+        "select signal_id, at, state, attempt from signal_events e
+             where not exists (select from signals s where s.signal_id = e.signal_id and s.principal = ':heartbeat')
+             order by at, attempt"
+    )
+    .fetch_all(db)
+    .await?;
     Ok(())
 }
 

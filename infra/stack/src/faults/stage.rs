@@ -122,6 +122,8 @@ impl Stage {
         environment.push(("DATABASE_URL".to_owned(), through(&self.servers.database_url, Link::Database)));
         environment.push(("AMQP_URL".to_owned(), through(&self.servers.amqp_url, Link::Broker)));
         environment.push(("METRICS_ADDR".to_owned(), "127.0.0.1:0".to_owned()));
+        // Several in each round.
+        environment.push(("HEARTBEAT_SECONDS".to_owned(), "1".to_owned()));
         // The senders are few and loud.
         environment
             .extend(["RATE_LIMIT_PER_KEY", "RATE_LIMIT_PER_ADDRESS"].map(|name| (name.to_owned(), "0".to_owned())));

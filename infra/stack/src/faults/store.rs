@@ -3,13 +3,13 @@
 use sqlx::{Connection as _, PgConnection};
 use uuid::Uuid;
 
-/// Claims that a terminal is at work on, and signals that have not ended. An older claim waits for the end of its lease.
+/// Claims that a terminal is at work on, and signals that have not ended; heartbeats go on coming. An older claim waits for the end of its lease.
 pub(super) async fn under_way(database_url: &str) -> Result<(i64, i64), sqlx::Error> {
     let mut db = PgConnection::connect(database_url).await?;
     let row = sqlx::query!(
         r#"select count(*) filter (where state = 'processing' and claimed_at > now() - interval '1 second') as "claims!",
                   count(*) as "open!"
-           from signals where state in ('pending', 'processing', 'unknown')"#
+           from signals where state in ('pending', 'processing', 'unknown') and principal <> ':heartbeat'"#
     );
     let row = row.fetch_one(&mut db).await?;
     Ok((row.claims, row.open))

@@ -78,7 +78,7 @@ impl Terminal {
             if let Some(confirm) = found.or_else(|| self.absence(signal)) {
                 self.report(confirm)?;
             } else {
-                debug!(signal.id, signal.attempt, "outcome unknown, looking on");
+                debug!(signal.number = signal.id, attempt = signal.attempt, "outcome unknown, looking on");
             }
         }
         Ok(())
