@@ -22,8 +22,11 @@ pub(crate) fn begin() {
     for state in ends {
         metrics::counter!("pipeline_signals_ended_total", "state" => state.as_str()).increment(0);
         metrics::counter!("pipeline_signals_stored_total", "state" => state.as_str()).increment(0);
+        metrics::counter!("pipeline_heartbeats_ended_total", "state" => state.as_str()).increment(0);
     }
-    metrics::counter!("pipeline_signals_ended_total", "state" => SignalState::Unknown.as_str()).increment(0);
+    for name in ["pipeline_signals_ended_total", "pipeline_heartbeats_ended_total"] {
+        metrics::counter!(name, "state" => SignalState::Unknown.as_str()).increment(0);
+    }
     metrics::counter!("pipeline_signals_stored_total", "state" => SignalState::Pending.as_str()).increment(0);
     metrics::counter!("pipeline_signals_handed_out_total").increment(0);
     for (kind, _) in ANOMALIES {
@@ -32,7 +35,7 @@ pub(crate) fn begin() {
     metrics::counter!("pipeline_keys_reused_total").increment(0);
     metrics::counter!("pipeline_dead_letters_total", "queue" => "signals").increment(0);
     // A histogram is there once somebody holds it.
-    for stage in ["accept_to_store", "accept_to_handout", "handout_to_end", "accept_to_end"] {
+    for stage in ["accept_to_store", "accept_to_handout", "handout_to_end", "accept_to_end", "heartbeat"] {
         drop(metrics::histogram!(format!("pipeline_{stage}_seconds")));
     }
 }

@@ -60,6 +60,7 @@ pub fn start(settings: &Settings, clock: &Clock, lifecycle: &Lifecycle) -> Resul
     common::database::tell_use(&pool, "ingest", lifecycle);
     // A counter begins at zero: of one that is not there before its first event no increase is seen.
     metrics::counter!("pipeline_signals_accepted_total").increment(0);
+    metrics::counter!("pipeline_heartbeats_accepted_total").increment(0);
     lifecycle.spawn("keys", common::database::follow_keys(pool, keys.clone(), lifecycle.stop().clone()));
     let state = Ingest { clock: clock.clone(), keys, publisher, recent: recent::RecentKeys::default() };
     if !settings.heartbeat.is_zero() {
