@@ -125,13 +125,14 @@ impl Whole {
         prometheus.sees("min(pipeline_part_ready{need=\"database\"}) == 1").await;
     }
 
-    /// The process ends, and another one finds what was changed in the books, has forgotten which keys it saw, and lets a
-    /// sender ask less.
+    /// The process ends, and another one finds what was changed in the books, has forgotten which keys it saw, sends
+    /// heartbeats, and lets a sender ask less.
     async fn start_again(self, prometheus: &Prometheus) -> Self {
         let Self { mut sandbox, platform, .. } = self;
         assert!(platform.stop().await);
         prometheus.sees("up == 0").await;
         sandbox.settings.limits.rate_per_key = 1;
+        sandbox.settings.heartbeat = time::Duration::SECOND;
         let platform = sandbox.start().await.unwrap();
         let operator = sandbox.operator(&platform).unwrap();
         let whole = Self { sandbox, platform, operator };
@@ -139,6 +140,12 @@ impl Whole {
         let other = json!({"signal_id": "waiting", "symbol": "EURUSD", "action": "SELL", "volume": 0.1});
         whole.operator.post("/api/signal", &other).await.unwrap();
         prometheus.sees("pipeline_keys_reused_total > 0").await;
+        // How long they take is told from the first one on, so the second one is the first that a rate shows.
+        for confirmed in [1, 2] {
+            whole.confirm_heartbeats().await;
+            prometheus.sees(&format!("pipeline_heartbeat_seconds_count >= {confirmed}")).await;
+        }
+        prometheus.sees("pipeline_heartbeat_timestamp_seconds > 0").await;
         eventually("the key is refused", || async {
             let (status, _) = whole.operator.send(Method::GET, "/api/control", None).await.unwrap();
             (status == StatusCode::TOO_MANY_REQUESTS).then_some(())
@@ -147,5 +154,22 @@ impl Whole {
         prometheus.sees("pipeline_http_refused_total > 0").await;
         prometheus.watches(4).await;
         whole
+    }
+
+    /// A terminal confirms what it is sent, with a key of its own.
+    async fn confirm_heartbeats(&self) {
+        let terminal = self.operator.with_key(self.sandbox.keys.terminal());
+        let sent = eventually("a heartbeat goes out", || async {
+            let path = "/api/signals/pending?limit=10&protocol=2&terminal=T&wait_ms=5000";
+            let sent = terminal.get(path).await.unwrap().as_array().unwrap().clone();
+            (!sent.is_empty()).then_some(sent)
+        })
+        .await;
+        for signal in sent {
+            assert_eq!(signal["action"], "PING", "the account is halted");
+            let report =
+                json!({"id": signal["id"], "attempt": signal["attempt"], "terminal": "T", "status": "executed"});
+            terminal.post("/api/trades/confirm", &report).await.unwrap();
+        }
     }
 }
