@@ -3,12 +3,16 @@
 
 #[path = "../../infra/stack/tests/catalogue/mod.rs"]
 mod catalogue;
+#[path = "bridge/dashboards.rs"]
+mod dashboards;
 #[path = "bridge/dispatcher.rs"]
 mod dispatcher;
 #[path = "bridge/install.rs"]
 mod install;
 #[path = "bridge/metrics.rs"]
 mod metrics;
+#[path = "../../infra/stack/tests/observe/mod.rs"]
+mod observe;
 #[path = "bridge/prefix.rs"]
 mod prefix;
 #[path = "bridge/process.rs"]

@@ -140,6 +140,11 @@ impl Bridge {
         String::from_utf8(answer.body.to_vec()).expect("text")
     }
 
+    /// Where Prometheus finds it.
+    pub(crate) fn metrics_address(&self) -> String {
+        format!("127.0.0.1:{}", self.metrics_port)
+    }
+
     /// The value of a metric whose line begins so; 0 where it is not there yet.
     pub(crate) async fn metric(&self, begins: &str) -> f64 {
         let text = self.metrics().await;
