@@ -24,6 +24,7 @@ mod gauges;
 mod http;
 mod keys;
 pub mod life;
+pub mod restored;
 mod store;
 mod sweep;
 mod wake;
@@ -85,7 +86,7 @@ async fn work(dispatcher: Arc<Dispatcher>, settings: Settings, consumer: Consume
     }
     let prepare = || async {
         let mut transaction = dispatcher.pool.begin().await?;
-        store::intake::raise_sequence(&mut transaction, dispatcher.clock.now()).await?;
+        store::intake::raise_sequence(&mut transaction, dispatcher.clock.now(), 0).await?;
         store::keys::register(&mut transaction, &settings.keys, dispatcher.clock.now()).await?;
         transaction.commit().await
     };

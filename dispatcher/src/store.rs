@@ -10,6 +10,7 @@ mod judge;
 pub(crate) mod keys;
 pub(crate) mod operate;
 pub(crate) mod report;
+pub(crate) mod restored;
 pub(crate) mod sweep;
 
 use common::domain::{Invalid, Level, Order, Percent, Price, Volume};

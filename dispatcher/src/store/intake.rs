@@ -19,15 +19,23 @@ pub(crate) struct Stored {
     pub(crate) code: Option<String>,
 }
 
-/// Before the first signal: numbers never repeat, also after a restore of an old backup.
-pub(crate) async fn raise_sequence(db: &mut PgConnection, now: OffsetDateTime) -> Result<(), sqlx::Error> {
+/// Before the first signal: numbers never repeat, also after a restore of an old backup. So many are left out besides.
+pub(crate) async fn raise_sequence(
+    db: &mut PgConnection,
+    now: OffsetDateTime,
+    left_out: i64,
+) -> Result<(), sqlx::Error> {
     const EPOCH_2020: i64 = 1_577_836_800;
     const NUMBERS_PER_SECOND: i64 = 100;
     let least = (now.unix_timestamp() - EPOCH_2020).max(1) * NUMBERS_PER_SECOND;
-    sqlx::query_scalar!("select setval('signal_ids', greatest($1::bigint, (select last_value from signal_ids)))", least)
-        .fetch_one(db)
-        .await
-        .map(drop)
+    sqlx::query_scalar!(
+        "select setval('signal_ids', greatest($1::bigint, (select last_value from signal_ids)) + $2)",
+        least,
+        left_out
+    )
+    .fetch_one(db)
+    .await
+    .map(drop)
 }
 
 /// Stores a message that can't be read.
