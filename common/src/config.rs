@@ -66,6 +66,11 @@ pub fn number(name: &'static str, default: u32, max: u32) -> Result<u32, ConfigE
     number.ok_or_else(|| ConfigError::Bad(name, format!("{text:?} is not a whole number from 0 to {max}")))
 }
 
+/// How many whole months before the present one are kept; 0: all.
+pub fn retention_months() -> Result<u32, ConfigError> {
+    number("RETENTION_MONTHS", 0, 1_200)
+}
+
 /// Proxies whose `X-Forwarded-For` is believed: addresses and networks, separated by commas.
 #[derive(Clone, Debug, Default)]
 pub struct Proxies(Vec<IpNet>);
@@ -188,6 +193,8 @@ pub struct Settings {
     pub metrics_addr: SocketAddr,
     /// How old an account's last report may be for members' money to be priced by it, where nothing is open.
     pub price_fresh: time::Duration,
+    /// How many whole months before the present one are kept; 0: all.
+    pub retention_months: u32,
     /// What one sender may take of the API.
     pub limits: Limits,
     /// Keys that work at once, also while PostgreSQL is down.
@@ -206,8 +213,8 @@ impl std::fmt::Debug for Settings {
 }
 
 impl Settings {
-    /// Reads `DATABASE_URL`, `AMQP_URL`, `AMQP_PREFIX`, `HTTP_ADDR`, `METRICS_ADDR`, `PRICE_FRESH_SECONDS`, the
-    /// limits and the three keys.
+    /// Reads `DATABASE_URL`, `AMQP_URL`, `AMQP_PREFIX`, `HTTP_ADDR`, `METRICS_ADDR`, `PRICE_FRESH_SECONDS`,
+    /// `RETENTION_MONTHS`, the limits and the three keys.
     pub fn from_env() -> Result<Self, ConfigError> {
         Ok(Self {
             database_url: required("DATABASE_URL", "postgres://user:password@host:5432/database")?,
@@ -216,6 +223,7 @@ impl Settings {
             http_addr: http_addr()?,
             metrics_addr: address("METRICS_ADDR", "127.0.0.1:9000")?,
             price_fresh: seconds("PRICE_FRESH_SECONDS", 60)?,
+            retention_months: retention_months()?,
             limits: Limits::from_env()?,
             keys: keys_from_env()?,
         })

@@ -25,6 +25,7 @@ mod http;
 mod keys;
 pub mod life;
 pub mod restored;
+mod retention;
 mod store;
 mod sweep;
 mod wake;
@@ -94,6 +95,10 @@ async fn work(dispatcher: Arc<Dispatcher>, settings: Settings, consumer: Consume
         return;
     }
     dispatcher.database_ready.set(true);
+    if settings.retention_months > 0 {
+        let months = settings.retention_months;
+        lifecycle.spawn("retention", retention::run(dispatcher.clone(), months, stop.clone()));
+    }
     lifecycle.spawn("sweep", sweep::run(dispatcher.clone(), stop.clone()));
     lifecycle.spawn("listener", sweep::listen(dispatcher.clone(), stop.clone()));
     consumer.run(stop, |batch| consumer::store(dispatcher.clone(), batch)).await;

@@ -173,7 +173,8 @@ pub(crate) async fn store_new(
     insert(db, &columns, false, now).await
 }
 
-/// Stores a batch in the queue's order and judges each signal; those stored before are left as they are.
+/// Stores a batch in the queue's order and judges each signal; those stored before are left as they are, also where they
+/// were retired since.
 pub(crate) async fn store(
     db: &mut PgConnection,
     batch: &[Envelope<SignalAccepted>],
@@ -236,7 +237,8 @@ async fn insert(
                  ticket, max_slippage_points, order_expires_at, comment, metadata::json, principal, idempotency_key,
                  request_id, state, code, message, expires_at, received_at, finished_at, $25
              from batch
-             where $26 or (select count(*) from keyed) = (select count(idempotency_key) from batch)
+             where ($26 or (select count(*) from keyed) = (select count(idempotency_key) from batch))
+               and not exists (select from retired_signals r where r.signal_id = batch.signal_id)
              order by place
              on conflict (signal_id) do nothing
              returning signal_id, account, state, code, message

@@ -79,6 +79,7 @@ impl Sandbox {
             http_addr: any,
             metrics_addr: any,
             price_fresh: time::Duration::seconds(60),
+            retention_months: 0,
             limits: Limits::for_load(),
             keys: api_keys,
         };

@@ -210,6 +210,7 @@ async fn run(
         http_addr: api.local_addr().map_err(PlatformError::Io)?,
         metrics_addr: metrics.local_addr().map_err(PlatformError::Io)?,
         price_fresh: common::config::seconds("PRICE_FRESH_SECONDS", 60)?,
+        retention_months: common::config::retention_months()?,
         limits: Limits::from_env()?,
         keys: keys.api_keys()?,
     };
