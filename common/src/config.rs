@@ -72,6 +72,11 @@ pub fn heartbeat() -> Result<time::Duration, ConfigError> {
     number("HEARTBEAT_SECONDS", 30, 60).map(|seconds| time::Duration::seconds(seconds.into()))
 }
 
+/// How many whole months before the present one are kept; 0: all.
+pub fn retention_months() -> Result<u32, ConfigError> {
+    number("RETENTION_MONTHS", 0, 1_200)
+}
+
 /// Proxies whose `X-Forwarded-For` is believed: addresses and networks, separated by commas.
 #[derive(Clone, Debug, Default)]
 pub struct Proxies(Vec<IpNet>);
@@ -196,6 +201,8 @@ pub struct Settings {
     pub price_fresh: time::Duration,
     /// How often each account's terminal is sent a heartbeat; zero: never.
     pub heartbeat: time::Duration,
+    /// How many whole months before the present one are kept; 0: all.
+    pub retention_months: u32,
     /// What one sender may take of the API.
     pub limits: Limits,
     /// Keys that work at once, also while PostgreSQL is down.
@@ -215,7 +222,7 @@ impl std::fmt::Debug for Settings {
 
 impl Settings {
     /// Reads `DATABASE_URL`, `AMQP_URL`, `AMQP_PREFIX`, `HTTP_ADDR`, `METRICS_ADDR`, `PRICE_FRESH_SECONDS`,
-    /// `HEARTBEAT_SECONDS`, the limits and the three keys.
+    /// `HEARTBEAT_SECONDS`, `RETENTION_MONTHS`, the limits and the three keys.
     pub fn from_env() -> Result<Self, ConfigError> {
         Ok(Self {
             database_url: required("DATABASE_URL", "postgres://user:password@host:5432/database")?,
@@ -225,6 +232,7 @@ impl Settings {
             metrics_addr: address("METRICS_ADDR", "127.0.0.1:9000")?,
             price_fresh: seconds("PRICE_FRESH_SECONDS", 60)?,
             heartbeat: heartbeat()?,
+            retention_months: retention_months()?,
             limits: Limits::from_env()?,
             keys: keys_from_env()?,
         })

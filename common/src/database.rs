@@ -44,6 +44,11 @@ pub fn refuses_data(error: &sqlx::Error) -> bool {
     }
 }
 
+/// Whether a lock was not to be had in time: trying again later may help.
+pub fn was_locked(error: &sqlx::Error) -> bool {
+    matches!(error, sqlx::Error::Database(error) if error.code().as_deref() == Some("55P03"))
+}
+
 /// What a caller is told when the database failed his request; the cause is logged, not told.
 pub fn problem(error: &sqlx::Error) -> Problem {
     let problem = if refuses_data(error) {

@@ -14,6 +14,7 @@ pub mod error;
 pub mod http;
 pub mod message;
 pub mod queue;
+pub mod retention;
 pub mod retry;
 pub mod service;
 pub mod telemetry;

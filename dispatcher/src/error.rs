@@ -19,6 +19,8 @@ pub(crate) enum Error {
     BeyondOwnKey(String),
     /// No such signal, account, key, member.
     NotFound(String),
+    /// The signal ended so long ago that it is not kept.
+    Retired(String),
     /// The signal or key is in another state than the request needs.
     Conflict(&'static str, String),
     /// The database is away or slow.
@@ -62,6 +64,7 @@ impl IntoResponse for Error {
             ),
             Self::BeyondOwnKey(detail) => Problem::new(StatusCode::FORBIDDEN, "beyond_own_key", detail),
             Self::NotFound(what) => Problem::not_found(what),
+            Self::Retired(detail) => Problem::new(StatusCode::GONE, "signal_retired", detail),
             Self::Conflict(code, detail) => Problem::new(StatusCode::CONFLICT, code, detail),
             Self::Database(error) => common::database::problem(&error),
             Self::Publish(error) => Problem::unavailable("broker_unavailable", format!("{error}; try again")),

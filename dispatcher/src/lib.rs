@@ -24,6 +24,8 @@ mod gauges;
 mod http;
 mod keys;
 pub mod life;
+pub mod restored;
+mod retention;
 mod store;
 mod story;
 mod sweep;
@@ -90,7 +92,7 @@ async fn work(dispatcher: Arc<Dispatcher>, settings: Settings, consumer: Consume
     }
     let prepare = || async {
         let mut transaction = dispatcher.pool.begin().await?;
-        store::intake::raise_sequence(&mut transaction, dispatcher.clock.now()).await?;
+        store::intake::raise_sequence(&mut transaction, dispatcher.clock.now(), 0).await?;
         store::keys::register(&mut transaction, &settings.keys, dispatcher.clock.now()).await?;
         transaction.commit().await
     };
@@ -98,6 +100,10 @@ async fn work(dispatcher: Arc<Dispatcher>, settings: Settings, consumer: Consume
         return;
     }
     dispatcher.database_ready.set(true);
+    if settings.retention_months > 0 {
+        let months = settings.retention_months;
+        lifecycle.spawn("retention", retention::run(dispatcher.clone(), months, stop.clone()));
+    }
     lifecycle.spawn("sweep", sweep::run(dispatcher.clone(), stop.clone()));
     lifecycle.spawn("listener", sweep::listen(dispatcher.clone(), stop.clone()));
     consumer.run(stop, |batch| consumer::store(dispatcher.clone(), batch)).await;

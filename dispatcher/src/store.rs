@@ -10,6 +10,8 @@ mod judge;
 pub(crate) mod keys;
 pub(crate) mod operate;
 pub(crate) mod report;
+pub(crate) mod restored;
+pub(crate) mod retention;
 pub(crate) mod sweep;
 
 use common::domain::{Invalid, Level, Order, Percent, Price, Volume};

@@ -65,6 +65,7 @@ pub async fn verify(db: &mut PgConnection, noted: &[Noted]) -> Result<Verdict, s
     add("each level of profit is a report's", books::reports(&mut db).await?);
     add("each change of the login was asked for", books::logins(&mut db).await?);
     add("the members' cents add up to their pool", books::valuations(&mut db).await?);
+    add("each checkpoint is as it was proved", books::checkpoints(&mut db).await?);
     add("the audit chains are whole", books::chains(&mut db).await?);
     add("each movement is in the audit log", books::audited(&mut db).await?);
     for Noted { service, seq, hash } in noted {

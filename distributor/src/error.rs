@@ -4,6 +4,8 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use common::domain::Cents;
 use common::error::{FieldError, Problem};
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
 
 use crate::pool::PoolError;
 use crate::report::LoginError;
@@ -22,6 +24,8 @@ pub(crate) enum Error {
     UserExists(String),
     /// The idempotency key stood for another movement.
     KeyReused,
+    /// What is asked for was retired; it is there from then on.
+    Retired(&'static str, String, OffsetDateTime),
     /// The state does not allow it.
     Conflict(&'static str, String),
     /// The pool can't take or give the money.
@@ -111,6 +115,14 @@ impl IntoResponse for Error {
                 StatusCode::CONFLICT,
                 "above_value",
                 format!("at most {} can be withdrawn now", Cents(available).decimal()),
+            ),
+            Self::Retired(what, account, since) => Problem::new(
+                StatusCode::GONE,
+                "retired",
+                format!(
+                    "{what} of account {account} reach back to {}; what is older was retired",
+                    since.format(&Rfc3339).unwrap_or_default()
+                ),
             ),
             Self::Conflict(code, detail) => Problem::new(StatusCode::CONFLICT, code, detail),
             Self::Internal(error) => {

@@ -21,6 +21,7 @@ mod error;
 mod http;
 pub mod pool;
 pub mod report;
+mod retention;
 mod store;
 mod valuation;
 
@@ -60,7 +61,7 @@ pub fn start(settings: &Settings, clock: &Clock, lifecycle: &Lifecycle) -> Resul
     });
     let stream = Stream::new(&settings.amqp_prefix, ACCOUNT_UPDATES);
     let consumer = Consumer { url: settings.amqp_url.clone(), stream, ready: consuming.clone() };
-    lifecycle.spawn(NAME, work(distributor.clone(), consumer, lifecycle.clone()));
+    lifecycle.spawn(NAME, work(distributor.clone(), settings.retention_months, consumer, lifecycle.clone()));
     lifecycle.spawn("keys", common::database::follow_keys(pool, keys.clone(), lifecycle.stop().clone()));
     let routes = http::routes(Api { distributor, keys });
     Ok(Part { name: NAME, routes, ready: vec![consuming, database_ready] })
@@ -82,7 +83,7 @@ fn unit_price(equity: i64, units: Decimal) -> Option<Decimal> {
 }
 
 /// Prepares the database, then consumes and values until told to stop.
-async fn work(distributor: Arc<Distributor>, consumer: Consumer, lifecycle: Lifecycle) {
+async fn work(distributor: Arc<Distributor>, retention_months: u32, consumer: Consumer, lifecycle: Lifecycle) {
     let stop = lifecycle.stop().clone();
     consumer::begin();
     if !common::database::migrate(&distributor.pool, &stop).await {
@@ -90,5 +91,8 @@ async fn work(distributor: Arc<Distributor>, consumer: Consumer, lifecycle: Life
     }
     lifecycle.spawn("valuation", valuation::run(distributor.clone(), stop.clone()));
     lifecycle.spawn("books", books::run(distributor.clone(), stop.clone()));
+    if retention_months > 0 {
+        lifecycle.spawn("retention", retention::run(distributor.clone(), retention_months, stop.clone()));
+    }
     consumer.run(stop, |batch| consumer::apply(distributor.clone(), batch)).await;
 }

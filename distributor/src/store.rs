@@ -10,6 +10,7 @@ pub(crate) mod member;
 pub(crate) mod movement;
 pub(crate) mod pools;
 pub(crate) mod pricing;
+pub(crate) mod retention;
 pub(crate) mod state;
 pub(crate) mod valuation;
 

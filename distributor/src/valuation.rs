@@ -45,7 +45,11 @@ pub(crate) async fn run(distributor: Arc<Distributor>, stop: CancellationToken) 
 async fn once(distributor: &Distributor, partitions: &mut Option<Instant>) -> Result<(), sqlx::Error> {
     let mut db = distributor.pool.acquire().await?;
     if partitions.is_none_or(|made| made.elapsed() > PARTITIONS_INTERVAL) {
-        store::make_partitions(&mut db).await?;
+        match store::make_partitions(&mut db).await {
+            // A backup holds the tables, say. They are made three months ahead: the next hour will do.
+            Err(error) if common::database::was_locked(&error) => tracing::warn!(%error, "no partitions were made"),
+            outcome => outcome?,
+        }
         *partitions = Some(Instant::now());
     }
     // Of all, also of those that another distributor moves: what stands still is seen by what this says again.

@@ -48,7 +48,7 @@ pub(super) async fn commit(
 #[utoipa::path(post, path = "/api/signals/{id}/cancel", tag = "signals",
     params(("id" = String, Path, description = "signal_id or number")), responses(
     (status = 200, body = Decided), (status = 401, body = Problem), (status = 403, body = Problem),
-    (status = 404, body = Problem), (status = 409, body = Problem), (status = 422, body = Problem), (status = 503, body = Problem)))]
+    (status = 404, body = Problem), (status = 409, body = Problem), (status = 410, body = Problem), (status = 422, body = Problem), (status = 503, body = Problem)))]
 pub(crate) async fn cancel(
     State(dispatcher): State<Arc<Dispatcher>>,
     caller: Caller,
@@ -82,7 +82,7 @@ pub(crate) struct Resolution {
 #[utoipa::path(post, path = "/api/signals/{id}/resolve", tag = "signals", request_body = Resolution,
     params(("id" = String, Path, description = "signal_id or number")), responses(
     (status = 200, body = Decided), (status = 400, body = Problem), (status = 401, body = Problem),
-    (status = 403, body = Problem), (status = 404, body = Problem), (status = 409, body = Problem),
+    (status = 403, body = Problem), (status = 404, body = Problem), (status = 409, body = Problem), (status = 410, body = Problem),
     (status = 413, body = Problem), (status = 422, body = Problem), (status = 503, body = Problem)))]
 pub(crate) async fn resolve(
     State(dispatcher): State<Arc<Dispatcher>>,

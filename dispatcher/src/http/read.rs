@@ -10,6 +10,7 @@ use common::http::{Caller, Path, Query};
 use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
 use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
 
@@ -17,6 +18,7 @@ use super::anomaly::Anomaly;
 use crate::Dispatcher;
 use crate::error::Error;
 use crate::store::anomaly::{self, Wanted};
+use crate::store::retention::{self, Retired};
 use crate::store::{self, EventRow, SignalRow, TradeRow, account};
 
 /// The most rows of one answer.
@@ -207,21 +209,29 @@ pub(crate) struct Story {
 /// Finds a signal by its id or its number.
 pub(crate) async fn find(dispatcher: &Dispatcher, id: &str) -> Result<SignalRow, Error> {
     let mut db = dispatcher.pool.acquire().await?;
-    let row = if let Ok(number) = id.parse::<i64>() {
-        store::signal_by_number(&mut db, number).await?
-    } else if let Ok(uuid) = id.parse() {
-        store::signal(&mut db, uuid).await?
-    } else {
-        None
+    let (number, uuid) = (id.parse::<i64>().ok(), id.parse::<Uuid>().ok());
+    let row = match (number, uuid) {
+        (Some(number), _) => store::signal_by_number(&mut db, number).await?,
+        (_, Some(uuid)) => store::signal(&mut db, uuid).await?,
+        _ => None,
     };
-    row.ok_or_else(|| Error::NotFound(format!("no signal {id}")))
+    if let Some(row) = row {
+        return Ok(row);
+    }
+    match retention::find(&mut db, uuid.filter(|_| number.is_none()), number).await? {
+        Some(Retired { finished_at, .. }) => {
+            let ended = finished_at.format(&Rfc3339).unwrap_or_default();
+            Err(Error::Retired(format!("signal {id} ended at {ended} and was retired; its trades are kept")))
+        }
+        None => Err(Error::NotFound(format!("no signal {id}"))),
+    }
 }
 
 /// Tells one signal's whole story.
 #[utoipa::path(get, path = "/api/signals/{id}", tag = "signals",
     params(("id" = String, Path, description = "signal_id or number")), responses(
     (status = 200, body = Story), (status = 401, body = Problem), (status = 403, body = Problem),
-    (status = 404, body = Problem), (status = 422, body = Problem), (status = 503, body = Problem)))]
+    (status = 404, body = Problem), (status = 410, body = Problem), (status = 422, body = Problem), (status = 503, body = Problem)))]
 pub(crate) async fn signal(
     State(dispatcher): State<Arc<Dispatcher>>,
     caller: Caller,

@@ -83,6 +83,11 @@ impl AccountRow {
     }
 }
 
+/// All accounts.
+pub(crate) async fn names(db: &mut PgConnection) -> Result<Vec<String>, sqlx::Error> {
+    sqlx::query_scalar!("select account from accounts order by account").fetch_all(db).await
+}
+
 /// An account; none where no terminal's key is bound to it.
 pub(crate) async fn find(db: &mut PgConnection, account: &str) -> Result<Option<AccountRow>, sqlx::Error> {
     sqlx::query_as!(AccountRow, "select * from accounts where account = $1", account).fetch_optional(db).await

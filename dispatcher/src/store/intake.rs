@@ -25,15 +25,23 @@ pub(crate) struct Stored {
     pub(crate) principal: String,
 }
 
-/// Before the first signal: numbers never repeat, also after a restore of an old backup.
-pub(crate) async fn raise_sequence(db: &mut PgConnection, now: OffsetDateTime) -> Result<(), sqlx::Error> {
+/// Before the first signal: numbers never repeat, also after a restore of an old backup. So many are left out besides.
+pub(crate) async fn raise_sequence(
+    db: &mut PgConnection,
+    now: OffsetDateTime,
+    left_out: i64,
+) -> Result<(), sqlx::Error> {
     const EPOCH_2020: i64 = 1_577_836_800;
     const NUMBERS_PER_SECOND: i64 = 100;
     let least = (now.unix_timestamp() - EPOCH_2020).max(1) * NUMBERS_PER_SECOND;
-    sqlx::query_scalar!("select setval('signal_ids', greatest($1::bigint, (select last_value from signal_ids)))", least)
-        .fetch_one(db)
-        .await
-        .map(drop)
+    sqlx::query_scalar!(
+        "select setval('signal_ids', greatest($1::bigint, (select last_value from signal_ids)) + $2)",
+        least,
+        left_out
+    )
+    .fetch_one(db)
+    .await
+    .map(drop)
 }
 
 /// Stores a message that can't be read.
@@ -171,7 +179,8 @@ pub(crate) async fn store_new(
     insert(db, &columns, false, now).await
 }
 
-/// Stores a batch in the queue's order and judges each signal; those stored before are left as they are.
+/// Stores a batch in the queue's order and judges each signal; those stored before are left as they are, also where they
+/// were retired since.
 pub(crate) async fn store(
     db: &mut PgConnection,
     batch: &[Envelope<SignalAccepted>],
@@ -234,7 +243,8 @@ async fn insert(
                  ticket, max_slippage_points, order_expires_at, comment, metadata::json, principal, idempotency_key,
                  request_id, state, code, message, expires_at, received_at, finished_at, $25
              from batch
-             where $26 or (select count(*) from keyed) = (select count(idempotency_key) from batch)
+             where ($26 or (select count(*) from keyed) = (select count(idempotency_key) from batch))
+               and not exists (select from retired_signals r where r.signal_id = batch.signal_id)
              order by place
              on conflict (signal_id) do nothing
              returning signal_id, id, account, action, symbol, state, code, message, request_id, principal

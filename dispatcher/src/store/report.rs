@@ -10,7 +10,7 @@ use time::OffsetDateTime;
 use uuid::Uuid;
 
 use super::judge::{Judged, judge};
-use super::{SignalRow, account as accounts, claim, corrupt, operate};
+use super::{SignalRow, account as accounts, claim, corrupt, operate, retention};
 use crate::confirmation::{Confirmation, Part};
 use crate::life::{Effect, Status};
 
@@ -64,7 +64,12 @@ pub(crate) async fn apply(
         None if confirmation.names_a_signal() => Judged {
             effect: Effect::Nothing("of an unknown signal"),
             anomaly: Some("unknown_signal"),
-            known: format!("account {account} has no such signal"),
+            known: match retention::find(db, confirmation.uuid(), confirmation.id).await? {
+                Some(retired) if retired.account == account => {
+                    format!("the signal ended at {} and was retired", retired.finished_at)
+                }
+                _ => format!("account {account} has no such signal"),
+            },
         },
         None => Judged { effect: Effect::Nothing("of an order that is not ours"), anomaly: None, known: String::new() },
     };

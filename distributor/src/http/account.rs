@@ -150,10 +150,10 @@ pub(super) struct ChartPoint {
     unit_price: Option<Decimal>,
 }
 
-/// Tells how the members' money in an account went, for a chart.
+/// Tells how the members' money in an account went, for a chart; it begins where all that is kept begins.
 #[utoipa::path(get, path = "/api/account/history", tag = "members", params(Chart), responses(
     (status = 200, body = Vec<ChartPoint>), (status = 401, body = Problem), (status = 403, body = Problem),
-    (status = 404, body = Problem), (status = 422, body = Problem), (status = 503, body = Problem)))]
+    (status = 404, body = Problem), (status = 410, body = Problem), (status = 422, body = Problem), (status = 503, body = Problem)))]
 pub(super) async fn history(
     State(distributor): State<Arc<Distributor>>,
     caller: Caller,
@@ -170,6 +170,11 @@ pub(super) async fn history(
     let mut db = distributor.pool.acquire().await?;
     if !member::account_exists(&mut db, &name).await? {
         return Err(unknown_account(&name));
+    }
+    if let Some(since) = history::kept_since(&mut db, &name).await?
+        && to < since
+    {
+        return Err(Error::Retired("the points", name, since));
     }
     let points = history::points(&mut db, &name, chart.from, to, count).await?;
     let point = |point: history::Point| ChartPoint {

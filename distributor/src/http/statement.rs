@@ -17,7 +17,7 @@ use uuid::Uuid;
 use super::{account_of, allow_member, money, unit_price, unknown_member};
 use crate::Distributor;
 use crate::error::Error;
-use crate::store::history::{self, Book};
+use crate::store::history::{self, Book, Position};
 use crate::store::member;
 
 /// Which part of the books.
@@ -52,7 +52,7 @@ pub(super) struct Line {
     /// After this line.
     value: Decimal,
     units: Decimal,
-    /// Of 10^8 units, in minor units of the currency; null where the pool has none.
+    /// Of 10^8 units, in minor units of the currency; null where the pool has none, or it was retired.
     unit_price: Option<Decimal>,
 }
 
@@ -86,7 +86,7 @@ pub(super) struct Statement {
 #[utoipa::path(get, path = "/api/users/{id}/statement", tag = "members", params(("id" = String, Path), Period),
     responses((status = 200, content((Statement = "application/json"), (String = "text/csv"))),
     (status = 401, body = Problem), (status = 403, body = Problem), (status = 404, body = Problem),
-    (status = 422, body = Problem), (status = 503, body = Problem)))]
+    (status = 410, body = Problem), (status = 422, body = Problem), (status = 503, body = Problem)))]
 pub(super) async fn statement(
     State(distributor): State<Arc<Distributor>>,
     caller: Caller,
@@ -125,10 +125,19 @@ async fn account_statement(
     book: Book,
     from: OffsetDateTime,
     to: OffsetDateTime,
-) -> Result<AccountStatement, sqlx::Error> {
+) -> Result<AccountStatement, Error> {
     let Book { account, currency } = book;
+    let kept_since = history::kept_since(db, &account).await?;
+    let is_kept = |at| kept_since.is_none_or(|since| at >= since);
     let opening = history::position(db, &account, user_id, from).await?;
     let closing = history::position(db, &account, user_id, to).await?;
+    // Movements are of all time; what units were worth between two of them is not.
+    for (at, position) in [(from, &opening), (to, &closing)] {
+        if let Some(since) = kept_since.filter(|_| !is_kept(at) && !position.units.is_zero()) {
+            return Err(Error::Retired("the member's values", account, since));
+        }
+    }
+    let price_at = |at, position: &Position| unit_price(position.equity, position.pool_units).filter(|_| is_kept(at));
     let mut lines = Vec::new();
     let mut line = |at, kind: &str, movement_id, (amount, profit, value): (i64, i64, i64), units, price| {
         lines.push(Line {
@@ -144,7 +153,7 @@ async fn account_statement(
             unit_price: price,
         });
     };
-    let price = unit_price(opening.equity, opening.pool_units);
+    let price = price_at(from, &opening);
     line(from, "opening", None, (0, 0, opening.value), opening.units, price);
     let (mut units, mut value) = (opening.units, opening.value);
     let (mut deposits, mut withdrawals) = (0, 0);
@@ -162,7 +171,7 @@ async fn account_statement(
         withdrawals -= moved.amount.min(0);
         value = after;
     }
-    let price = unit_price(closing.equity, closing.pool_units);
+    let price = price_at(to, &closing);
     line(to, "closing", None, (0, closing.value - value, closing.value), closing.units, price);
     Ok(AccountStatement {
         opening_value: money(opening.value),

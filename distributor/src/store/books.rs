@@ -1,5 +1,8 @@
 //! The books checked against themselves, in SQL: every balance is derived again from the rows behind it, with none of
 //! the pool's own code. Each check tells the first difference it finds.
+//!
+//! Invariant: where old rows were retired the proof begins at the last checkpoint, which the audit log vouches for; sums of
+//! movements are of all time, for their rows stay.
 
 use sqlx::PgConnection;
 
@@ -24,7 +27,7 @@ pub(crate) async fn versions(db: &mut PgConnection) -> Checked {
              select account, version, kind, profit, equity, units, paid_in, at,
                     case kind when 'closed' then equity when 'base' then amount when 'cancelled' then amount
                         when 'refused' then amount else 0 end as astray,
-                    row_number() over w as place,
+                    coalesce(lag(version) over w, 0) + 1 as place,
                     coalesce(lag(equity) over w, 0) + amount as equity_expected,
                     coalesce(lag(units) over w, 0) + units_delta as units_expected,
                     coalesce(lag(paid_in) over w, 0)
@@ -32,7 +35,7 @@ pub(crate) async fn versions(db: &mut PgConnection) -> Checked {
                     case kind when 'update' then coalesce(lag(profit) over w, 0) + amount when 'base' then profit
                         else coalesce(lag(profit) over w, 0) end as profit_expected,
                     coalesce(lag(at) over w, at) as earliest
-             from pool_history window w as (partition by account order by version)
+             from pool_chain window w as (partition by account order by version)
            )
            select format('account %s version %s (%s)', account, version, kind) as "place!",
                   format('version %s, equity %s, units %s, profit %s, paid in %s, not before %s, 0 astray', place,
@@ -40,9 +43,10 @@ pub(crate) async fn versions(db: &mut PgConnection) -> Checked {
                   format('version %s, equity %s, units %s, profit %s, paid in %s, at %s, %s astray', version, equity, units,
                          profit, paid_in, at, astray) as "found!"
            from steps
-           where (version, equity, units, profit, paid_in)
-                 is distinct from (place, equity_expected, units_expected, profit_expected, paid_in_expected)
-              or at < earliest or astray <> 0
+           where kind <> 'checkpoint'
+             and ((version, equity, units, profit, paid_in)
+                  is distinct from (place, equity_expected, units_expected, profit_expected, paid_in_expected)
+                  or at < earliest or astray <> 0)
            order by account, version limit 1"#
     )
     .fetch_optional(db)
@@ -55,14 +59,19 @@ pub(crate) async fn prices(db: &mut PgConnection) -> Checked {
         Difference,
         r#"with steps as (
              select account, version, kind, user_id, amount::numeric as amount, units_delta, investment_delta,
-                    coalesce(lag(equity) over w, 0)::numeric as equity, coalesce(lag(units) over w, 0) as units,
-                    count(*) filter (where kind = 'closed') over w as era
-             from pool_history window w as (partition by account order by version)
-           ), held as (
-             select *, sum(units_delta) over mine - units_delta as held,
+                    coalesce(lag(equity) over w, 0)::numeric as equity, coalesce(lag(units) over w, 0) as units
+             from pool_chain window w as (partition by account order by version)
+           ), eras as (
+             select account, version, kind, user_id, units_delta, investment_delta,
+                    count(*) filter (where kind = 'closed') over (partition by account order by version) as era
+             from pool_history where kind in ('deposit', 'withdrawal', 'closed')
+           ), parts as (
+             select account, version, sum(units_delta) over mine - units_delta as held,
                     (sum(investment_delta) over mine - investment_delta)::numeric as invested
-             from steps where kind in ('deposit', 'withdrawal')
+             from eras where kind in ('deposit', 'withdrawal')
              window mine as (partition by account, user_id, era order by version)
+           ), held as (
+             select * from steps join parts using (account, version) where kind in ('deposit', 'withdrawal')
            ), priced as (
              select account, version, kind, units_delta, investment_delta::numeric, amount,
                     case when kind = 'deposit' and units = 0 then amount * 100000000
@@ -82,7 +91,7 @@ pub(crate) async fn prices(db: &mut PgConnection) -> Checked {
              from steps where kind = 'closed'
              union all
              select account, version, kind, units_delta, investment_delta::numeric, amount, 0, 0
-             from steps where kind not in ('deposit', 'withdrawal', 'closed')
+             from steps where kind not in ('deposit', 'withdrawal', 'closed', 'checkpoint')
            )
            select format('account %s version %s (%s of %s cents)', account, version, kind, amount) as "place!",
                   format('units %s, investment %s', coalesce(units_expected::text, 'refused'), investment_expected)
@@ -131,7 +140,7 @@ pub(crate) async fn pools(db: &mut PgConnection) -> Checked {
     sqlx::query_as!(
         Difference,
         r#"with last as (
-             select distinct on (account) account, version, equity, units, profit from pool_history
+             select distinct on (account) account, version, equity, units, profit from pool_chain
              order by account, version desc
            ), eras as (
              select account, max(version) as closed from pool_history where kind = 'closed' group by account
@@ -139,7 +148,7 @@ pub(crate) async fn pools(db: &mut PgConnection) -> Checked {
              select account, coalesce(sum(amount) filter (where kind = 'deposit'), 0) as deposited,
                     coalesce(-sum(amount) filter (where kind = 'withdrawal'), 0) as withdrawn,
                     coalesce(sum(investment_delta), 0) as investment
-             from pool_history group by account
+             from pool_history where kind <> 'update' group by account
            ), members as (
              select account, count(*) as members from (
                  select h.account, h.user_id from pool_history h left join eras e using (account)
@@ -206,18 +215,16 @@ pub(crate) async fn reports(db: &mut PgConnection) -> Checked {
     sqlx::query_as!(
         Difference,
         r#"with applied as (
-             select account, version, message_id, net_deposits is not null as full_word,
-                    case when net_deposits is null then half_even(profit)
-                         else half_even(equity) - half_even(coalesce(credit, 0)) - half_even(net_deposits) end as level,
-                    lag(version) over w as version_before, lag(net_deposits is not null) over w as full_word_before,
+             select account, version, message_id, by_deposits as full_word, level,
+                    lag(version) over w as version_before, lag(by_deposits) over w as full_word_before,
                     login <> lag(known_login) over w as other_login
              from (select *, first_value(login) over (partition by account, logins order by place) as known_login
                    from (select *, count(login) over (partition by account order by place) as logins
-                         from account_state where version is not null) as counted) as told
+                         from report_chain) as counted) as told
              window w as (partition by account order by place)
            ), steps as (
              select account, version, kind, profit, coalesce(lag(units) over w, 0) as units_before
-             from pool_history window w as (partition by account order by version)
+             from pool_chain window w as (partition by account order by version)
            ), moved as (
              select h.account, h.version, h.kind, h.units_before, a.message_id, a.full_word, a.full_word_before,
                     case when h.units_before = 0 or a.full_word <> a.full_word_before or a.other_login
@@ -234,7 +241,7 @@ pub(crate) async fn reports(db: &mut PgConnection) -> Checked {
                     format('profit %s at version %s', a.level, a.version) as "expected!",
                     format('profit %s', coalesce(h.profit, 0)) as "found!"
              from applied a left join steps h using (account, version)
-             where a.level is distinct from coalesce(h.profit, 0)
+             where a.message_id is not null and a.level is distinct from coalesce(h.profit, 0)
              limit 1) as unlike
            union all select * from (
              select format('account %s version %s (%s)', account, version, kind),
@@ -246,9 +253,9 @@ pub(crate) async fn reports(db: &mut PgConnection) -> Checked {
              select format('pool of account %s', account), format('profit by %s', a.definition),
                     format('profit by %s', p.definition)
              from pools p
-             join (select distinct on (account) account, case when net_deposits is null then 'profit' else 'deposits' end
+             join (select distinct on (account) account, case when by_deposits then 'deposits' else 'profit' end
                        as definition
-                   from account_state where version is not null order by account, place desc) a using (account)
+                   from report_chain order by account, place desc) a using (account)
              where p.definition is distinct from a.definition
              limit 1) as definitions
            limit 1"#
@@ -263,11 +270,12 @@ pub(crate) async fn logins(db: &mut PgConnection) -> Checked {
         Difference,
         r#"with named as (
              select account, place, message_id, login, lag(login) over w as login_before
-             from account_state where version is not null and login is not null
+             from report_chain where login is not null
              window w as (partition by account order by place)
            ), changes as (
-             select *, row_number() over (partition by account, login order by place) as nth
-             from named where login <> login_before
+             select n.*, row_number() over (partition by account, n.login order by place)
+                    + coalesce((c.login_changes ->> n.login::text)::bigint, 0) as nth
+             from named n left join last_checkpoints c using (account) where n.login <> login_before
            ), asked as materialized (
              select entry -> 'details' ->> 'account' as account, (entry -> 'details' ->> 'login')::bigint as login,
                     count(*) as times
@@ -293,8 +301,9 @@ pub(crate) async fn valuations(db: &mut PgConnection) -> Checked {
              select format('valuation of account %s at version %s', v.account, v.version) as "place!",
                     format('equity %s, units %s', h.equity, h.units) as "expected!",
                     format('equity %s, units %s', v.equity, v.units) as "found!"
-             from pool_valuations v left join pool_history h using (account, version)
-             where (v.equity, v.units) is distinct from (h.equity, h.units)
+             from pool_valuations v left join pool_chain h using (account, version)
+             left join last_checkpoints c using (account)
+             where v.version >= coalesce(c.version, 0) and (v.equity, v.units) is distinct from (h.equity, h.units)
              order by v.account, v.version limit 1) as unlike
            union all select * from (
              select format('members of account %s', p.account), greatest(p.equity, 0)::text, sum(s.value)::text
@@ -302,6 +311,44 @@ pub(crate) async fn valuations(db: &mut PgConnection) -> Checked {
              where p.valued_version = p.version
              group by p.account, p.equity having sum(s.value) <> greatest(p.equity, 0)
              order by p.account limit 1) as sums
+           limit 1"#
+    )
+    .fetch_optional(db)
+    .await
+}
+
+/// Every checkpoint as it was when the books were proved up to it, by the audit log; with all movements until the last one.
+pub(crate) async fn checkpoints(db: &mut PgConnection) -> Checked {
+    sqlx::query_as!(
+        Difference,
+        r#"with proved as materialized (
+             select entry -> 'details' as details
+             from (select entry::jsonb as entry from audit_log where service = 'distributor') as entries
+             where entry ->> 'event' = 'books.checkpoint'
+           ), kept as (
+             select checkpoint_details(c) as details from pool_checkpoints c
+           )
+           select * from (
+             select format('checkpoint of account %s at %s', coalesce(p.details, k.details) ->> 'account',
+                           coalesce(p.details, k.details) ->> 'cut') as "place!",
+                    coalesce(p.details::text, 'none in the audit log') as "expected!",
+                    coalesce(k.details::text, 'none') as "found!"
+             from proved p full join kept k using (details)
+             where p.details is null or k.details is null
+             order by 1 limit 1) as unlike
+           union all select * from (
+             select format('movements of account %s until version %s', account, version), encode(digest, 'hex'),
+                    encode(history_digest(account, version), 'hex')
+             from last_checkpoints where digest <> history_digest(account, version)
+             order by account limit 1) as movements
+           union all select * from (
+             select format('account %s version %s (%s)', account, version, h.kind),
+                    format('equity %s, units %s, profit %s, paid in %s, at %s', c.equity, c.units, c.profit, c.paid_in, c.at),
+                    format('equity %s, units %s, profit %s, paid in %s, at %s', h.equity, h.units, h.profit, h.paid_in, h.at)
+             from last_checkpoints c join pool_history h using (account, version)
+             where (c.equity, c.units, c.profit, c.paid_in, c.at)
+                   is distinct from (h.equity, h.units, h.profit, h.paid_in, h.at)
+             order by account limit 1) as versions
            limit 1"#
     )
     .fetch_optional(db)

@@ -118,7 +118,12 @@ pub(crate) struct Point {
     pub(crate) units: Decimal,
 }
 
-/// A pool at so many times from `from` to `to`, which may begin before it did.
+/// Since when all of an account's history is there; none: from its beginning.
+pub(crate) async fn kept_since(db: &mut PgConnection, account: &str) -> Result<Option<OffsetDateTime>, sqlx::Error> {
+    sqlx::query_scalar!("select max(cut) from pool_checkpoints where account = $1", account).fetch_one(db).await
+}
+
+/// A pool at so many times from `from` to `to`, which may begin before it did, or before what is kept of it.
 pub(crate) async fn points(
     db: &mut PgConnection,
     account: &str,
@@ -129,7 +134,8 @@ pub(crate) async fn points(
     sqlx::query_as!(
         Point,
         r#"with range as (
-             select greatest($2::timestamptz, min(at)) as first, $3::timestamptz as last
+             select greatest($2::timestamptz, min(at), (select max(cut) from pool_checkpoints where account = $1)) as first,
+                    $3::timestamptz as last
              from (select at from pool_history where account = $1 order by at limit 1) as oldest
            ), times as (
              select distinct first + (last - first) * n / greatest($4 - 1, 1) as at

@@ -7,6 +7,7 @@ mod accept;
 mod delivery;
 mod ea;
 mod error;
+mod history;
 mod http;
 mod money;
 mod report;
@@ -59,6 +60,12 @@ pub struct Args {
 enum What {
     /// The members' money instead of the signals: what updates, valuations and questions cost with a million members
     Money,
+    /// A year of an account's reports: whether what is asked and done now feels it, and what its end takes
+    History {
+        /// Reports, one a second until now
+        #[arg(long, default_value_t = 1_000_000, value_parser = clap::value_parser!(i64).range(1..=100_000_000))]
+        rows: i64,
+    },
     /// The Expert Advisor: how long until its order is at the broker, with a long poll and through the relay
     Ea {
         /// Its program; `./infra/up --terminal native` builds it
@@ -137,6 +144,9 @@ async fn on_servers(
     let outcome = match &args.what {
         None => bench.run(&args.only).await.map(|()| "every accepted signal is accounted for"),
         Some(What::Money) => bench.money().await.map(|()| "every update was applied and the books prove every balance"),
+        Some(What::History { rows }) => {
+            bench.history(*rows).await.map(|()| "the books prove every balance with the whole past and without it")
+        }
         Some(What::Ea { ea }) => bench.expert_advisor(ea).await.map(|()| "every signal has one order and is executed"),
     };
     let outcome = outcome.and_then(|accounted| Ok(bench.report.end(accounted, args.json)?));

@@ -10,6 +10,7 @@ pub mod faults;
 pub mod halt;
 pub mod market;
 pub mod platform;
+pub mod restored;
 pub mod sandbox;
 pub mod servers;
 pub mod terminal;

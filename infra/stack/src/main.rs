@@ -8,7 +8,7 @@ use common::clock::Clock;
 use common::config::Settings;
 use common::http::Edge;
 use common::service::Lifecycle;
-use stack::{bench, books, check, faults, halt, market, platform, servers, terminal, up};
+use stack::{bench, books, check, faults, halt, market, platform, restored, servers, terminal, up};
 
 /// A trading community's platform: signals in, orders at the broker, each member's profit to the cent.
 #[derive(Parser)]
@@ -34,6 +34,8 @@ enum Command {
     Books(books::Args),
     /// Stops an account, or lets it go on, with nothing but the database: while services or RabbitMQ are down
     Halt(halt::Args),
+    /// After a restore of a backup: halts every account and ends what waited, for it may have happened since
+    Restored(restored::Args),
     /// Whether every promise was kept: senders' logs, the market's books and the tables, compared after a drain
     Check(check::Args),
     /// The platform as separate processes, disturbed under load in every way, then drained and checked
@@ -105,6 +107,7 @@ async fn run(command: Command) -> Result<ExitCode, Failure> {
         Command::Bench(args) => Ok(bench::main(args, stop).await?),
         Command::Books(args) => Ok(books::main(args).await?),
         Command::Halt(args) => Ok(halt::main(args).await?),
+        Command::Restored(args) => Ok(restored::main(args).await?),
         Command::Faults(args) => Ok(faults::main(args, stop).await?),
         Command::Check(args) => Ok(check::main(args).await?),
         Command::Terminal(args) => {

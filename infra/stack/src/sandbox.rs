@@ -81,6 +81,7 @@ impl Sandbox {
             price_fresh: time::Duration::seconds(60),
             // A terminal made by hand is handed what its test sent, and nothing else.
             heartbeat: time::Duration::ZERO,
+            retention_months: 0,
             limits: Limits::for_load(),
             keys: api_keys,
         };

@@ -217,6 +217,7 @@ async fn run(
         metrics_addr: metrics.local_addr().map_err(PlatformError::Io)?,
         price_fresh: common::config::seconds("PRICE_FRESH_SECONDS", 60)?,
         heartbeat: common::config::heartbeat()?,
+        retention_months: common::config::retention_months()?,
         limits: Limits::from_env()?,
         keys: keys.api_keys()?,
     };

@@ -1,6 +1,7 @@
 //! A signal's life through the real API, queue and database: from its claim to its end, through everything between.
 #![expect(clippy::unwrap_used, reason = "what several tests share may panic like a test")]
 
+mod past;
 mod support;
 
 mod life {
@@ -11,6 +12,7 @@ mod life {
     mod order;
     mod polls;
     mod reports;
+    mod retired;
     mod risk;
     mod steps;
     mod terminals;

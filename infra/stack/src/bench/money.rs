@@ -12,6 +12,7 @@ use lapin::options::{BasicPublishOptions, ConfirmSelectOptions};
 use lapin::{BasicProperties, Channel, Connection, ConnectionProperties, PublisherConfirm};
 use rust_decimal::Decimal;
 use sqlx::PgConnection;
+use time::OffsetDateTime;
 use uuid::Uuid;
 
 use super::http::{self, get};
@@ -21,7 +22,7 @@ use super::{Bench, BenchError};
 use crate::sandbox::Sandbox;
 
 /// Members of the accounts that are compared.
-const FEW: u32 = 10;
+pub(super) const FEW: u32 = 10;
 const SOME: u32 = 10_000;
 const MANY: u32 = 1_000_000;
 /// Updates of each account in a comparison; they alternate, so that both meet the same machine.
@@ -40,14 +41,14 @@ const DEADLINE: Duration = Duration::from_mins(3);
 const QUIET: Duration = Duration::from_millis(1_500);
 
 /// An account in the database of the bench, and the level of profit last sent.
-struct Account {
+pub(super) struct Account {
     name: String,
     members: u32,
     profit: i64,
 }
 
 impl Account {
-    fn new(name: &str, members: u32) -> Self {
+    pub(super) fn new(name: &str, members: u32) -> Self {
         Self { name: name.to_owned(), members, profit: 0 }
     }
 
@@ -55,7 +56,7 @@ impl Account {
         // Up and down by odd amounts, so that every update moves the pool and cents never divide.
         self.profit = if self.profit > 0 { -self.profit - 7 } else { 1_013 - self.profit };
         let bad = |error: common::domain::Invalid| BenchError::Lost(format!("the bench's own account: {error}"));
-        let now = common::clock::Clock::default().now();
+        let now = now();
         let equity = Decimal::from(1_000_000_000_i64) + Decimal::new(self.profit, 2);
         let update = AccountUpdated {
             account: AccountName::try_from(self.name.clone()).map_err(bad)?,
@@ -90,14 +91,14 @@ impl Account {
 }
 
 /// Publishes updates on one channel, so that they arrive in order.
-struct Sender {
+pub(super) struct Sender {
     connection: Connection,
     channel: Channel,
     name: String,
 }
 
 impl Sender {
-    async fn open(sandbox: &Sandbox) -> Result<Self, BenchError> {
+    pub(super) async fn open(sandbox: &Sandbox) -> Result<Self, BenchError> {
         let connection = Connection::connect(&sandbox.settings.amqp_url, ConnectionProperties::default()).await?;
         let channel = connection.create_channel().await?;
         channel.confirm_select(ConfirmSelectOptions::default()).await?;
@@ -128,23 +129,27 @@ impl Sender {
     }
 
     /// Sends one; how long until the pool has it.
-    async fn apply(&self, db: &mut PgConnection, account: &mut Account) -> Result<Duration, BenchError> {
+    pub(super) async fn apply(&self, db: &mut PgConnection, account: &mut Account) -> Result<Duration, BenchError> {
         let payload = account.update()?;
         let started = Instant::now();
         self.publish(&payload).await?.await?;
         while level(db, &account.name).await? != account.profit {
-            late(started, "an update was not applied")?;
+            late(started, DEADLINE, "an update was not applied")?;
         }
         Ok(started.elapsed())
     }
 
-    async fn close(self) -> Result<(), BenchError> {
+    pub(super) async fn close(self) -> Result<(), BenchError> {
         Ok(self.connection.close(200, "bye".into()).await?)
     }
 }
 
-fn late(started: Instant, what: &str) -> Result<(), BenchError> {
-    if started.elapsed() > DEADLINE { Err(BenchError::Lost(what.to_owned())) } else { Ok(()) }
+fn now() -> OffsetDateTime {
+    common::clock::Clock::default().now()
+}
+
+pub(super) fn late(started: Instant, deadline: Duration, what: &str) -> Result<(), BenchError> {
+    if started.elapsed() > deadline { Err(BenchError::Lost(what.to_owned())) } else { Ok(()) }
 }
 
 async fn level(db: &mut PgConnection, account: &str) -> Result<i64, BenchError> {
@@ -165,7 +170,7 @@ async fn is_valuing(db: &mut PgConnection) -> Result<bool, BenchError> {
 }
 
 /// Waits until the distributor has nothing to do: its check of the books at the start is over, all pools are valued.
-async fn idle(db: &mut PgConnection) -> Result<(), BenchError> {
+pub(super) async fn idle(db: &mut PgConnection, deadline: Duration) -> Result<(), BenchError> {
     let (started, mut quiet_since) = (Instant::now(), Instant::now());
     let statement = "select exists (select from pg_stat_activity where datname = current_database()
          and application_name = 'distributor' and state <> 'idle') or exists (select from pools where valued_version < version)";
@@ -173,30 +178,31 @@ async fn idle(db: &mut PgConnection) -> Result<(), BenchError> {
         if sqlx::query_scalar(statement).fetch_one(&mut *db).await? {
             quiet_since = Instant::now();
         }
-        late(started, "the distributor did not come to rest")?;
+        late(started, deadline, "the distributor did not come to rest")?;
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     Ok(())
 }
 
-/// Members with a deposit each, in books as the distributor would have written them.
-async fn seed(db: &mut PgConnection, account: &Account) -> Result<(), BenchError> {
+/// Members with a deposit each at this time, in books as the distributor would have written them.
+pub(super) async fn seed(db: &mut PgConnection, account: &Account, at: OffsetDateTime) -> Result<(), BenchError> {
+    sqlx::query("select set_config('bench.at', $1::timestamptz::text, false)").bind(at).execute(&mut *db).await?;
     let statements = [
         "create temp table seeded as
          select i, gen_random_uuid() as movement_id, $1 || '-' || lpad(i::text, 7, '0') as user_id,
                 10000 + i % 977 as amount, sum(10000 + i % 977) over (order by i) as total
          from generate_series(1, $2) as i",
-        "insert into members (user_id, created_at) select user_id, now() from seeded",
+        "insert into members (user_id, created_at) select user_id, current_setting('bench.at')::timestamptz from seeded",
         "insert into capital_movements (movement_id, account, user_id, kind, amount, recorded_at, principal, request_id)
-         select movement_id, $1, user_id, 'deposit', amount, now(), 'owner', 'bench' from seeded where $2 > 0",
+         select movement_id, $1, user_id, 'deposit', amount, current_setting('bench.at')::timestamptz, 'owner', 'bench' from seeded where $2 > 0",
         "insert into pool_history (account, version, at, kind, movement_id, user_id, amount, units_delta, investment_delta,
                                    paid_in, equity, units, profit)
-         select $1, i, now(), 'deposit', movement_id, user_id, amount, amount * 100000000::numeric, amount, total, total,
+         select $1, i, current_setting('bench.at')::timestamptz, 'deposit', movement_id, user_id, amount, amount * 100000000::numeric, amount, total, total,
                 total * 100000000::numeric, 0 from seeded where $2 > 0",
         "insert into pools (account, equity, units, version, changed_at, members, deposited, investment)
-         select $1, max(total), max(total) * 100000000::numeric, $2, now(), $2, max(total), max(total) from seeded",
+         select $1, max(total), max(total) * 100000000::numeric, $2, current_setting('bench.at')::timestamptz, $2, max(total), max(total) from seeded",
         "insert into holdings (account, user_id, units, deposited, investment, value, as_of, changed_version)
-         select $1, user_id, amount * 100000000::numeric, amount, amount, amount, now(), i from seeded where $2 > 0",
+         select $1, user_id, amount * 100000000::numeric, amount, amount, amount, current_setting('bench.at')::timestamptz, i from seeded where $2 > 0",
     ];
     for statement in statements {
         sqlx::query(statement).bind(&account.name).bind(i64::from(account.members)).execute(&mut *db).await?;
@@ -241,13 +247,13 @@ impl Bench {
         let (mut few, mut some, mut many) =
             (Account::new("few", FEW), Account::new("some", SOME), Account::new("many", MANY));
         for account in [&few, &some, &many] {
-            seed(&mut db, account).await?;
+            seed(&mut db, account, now()).await?;
         }
         sqlx::query("vacuum analyze").execute(&mut db).await?;
         let (service, _) = Service::ready(sandbox, &self.folder).await?;
         let sender = Sender::open(sandbox).await?;
         sender.apply(&mut db, &mut few).await?;
-        idle(&mut db).await?;
+        idle(&mut db, DEADLINE).await?;
         for (account, name, target) in [
             (&mut some, "valuation pass, 10,000 members", 80.0),
             (&mut many, "valuation pass, 1,000,000 members", 8_000.0),
@@ -255,7 +261,7 @@ impl Bench {
             sender.apply(&mut db, account).await?;
             let applied = Instant::now();
             while !is_valued(&mut db, &account.name).await? {
-                late(applied, "a pool was not valued")?;
+                late(applied, DEADLINE, "a pool was not valued")?;
             }
             let took = applied.elapsed();
             let conditions = self.conditions(1, 1, took)?;
@@ -265,12 +271,12 @@ impl Bench {
         let idle_ratio = self.compare(&sender, &mut db, (&mut few, &mut many), false).await?;
         let started = Instant::now();
         while !is_valuing(&mut db).await? {
-            late(started, "a pool was not valued again")?;
+            late(started, DEADLINE, "a pool was not valued again")?;
         }
         let busy_ratio = self.compare(&sender, &mut db, (&mut few, &mut many), true).await?;
         self.report.extra("ratio_update_1m_vs_10", idle_ratio);
         self.report.extra("ratio_update_1m_vs_10_during_pass", busy_ratio);
-        idle(&mut db).await?;
+        idle(&mut db, DEADLINE).await?;
         self.questions(&service, sandbox.keys.operator()).await?;
         self.proved(&mut db, "proof of all balances, 1,010,010 members").await?;
         let memory = service.resident_megabytes()?;
@@ -343,7 +349,7 @@ impl Bench {
     }
 
     /// Proves the books.
-    async fn proved(&mut self, db: &mut PgConnection, name: &'static str) -> Result<(), BenchError> {
+    pub(super) async fn proved(&mut self, db: &mut PgConnection, name: &'static str) -> Result<(), BenchError> {
         let started = Instant::now();
         let verdict = distributor::books::verify(db, &[]).await?;
         if let Some(check) = verdict.checks.iter().find(|check| check.difference.is_some()) {
@@ -362,7 +368,7 @@ impl Bench {
         let mut accounts: Vec<Account> =
             (0..accounts).map(|number| Account::new(&format!("account-{number}"), FEW)).collect();
         for account in &accounts {
-            seed(&mut db, account).await?;
+            seed(&mut db, account, now()).await?;
         }
         sqlx::query("vacuum analyze").execute(&mut db).await?;
         let sender = Sender::open(sandbox).await?;
@@ -371,7 +377,7 @@ impl Bench {
         let service = Service::start(sandbox, &self.folder)?;
         let statement = "select count(*) from account_state";
         while super::accept::counted(&mut db, statement).await? < u64::from(UPDATES) {
-            late(service.started, "not all updates were applied")?;
+            late(service.started, DEADLINE, "not all updates were applied")?;
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
         let lasted = service.started.elapsed();
@@ -387,7 +393,7 @@ impl Bench {
             ("updates of 1,000 accounts applied, with the start", 5_000.0)
         };
         self.add(name, rate(u64::from(UPDATES), lasted), "/s", Target::AtLeast(least), conditions)?;
-        idle(&mut db).await?;
+        idle(&mut db, DEADLINE).await?;
         self.proved(&mut db, "  proof of all balances").await?;
         service.stop().await
     }

@@ -34,6 +34,11 @@ pub(super) struct Service {
 impl Service {
     /// Starts it; `folder` takes its log.
     pub(super) fn start(sandbox: &Sandbox, folder: &Path) -> Result<Self, BenchError> {
+        Self::start_with(sandbox, folder, &[])
+    }
+
+    /// Starts it with these settings besides.
+    fn start_with(sandbox: &Sandbox, folder: &Path, settings: &[(&str, String)]) -> Result<Self, BenchError> {
         let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
         let address = free.local_addr()?;
         drop(free);
@@ -43,6 +48,7 @@ impl Service {
         command.args(["--pdeathsig", "TERM", "--"]).arg(std::env::current_exe()?).arg("serve");
         command.envs(sandbox.environment()).env("HTTP_ADDR", address.to_string()).env("METRICS_ADDR", "127.0.0.1:0");
         command.env_remove("RUST_LOG").env_remove("LOG_FORMAT");
+        command.envs(settings.iter().map(|(name, value)| (*name, value)));
         command.stdin(std::process::Stdio::null()).stdout(File::create(&log)?).stderr(File::create(&log)?);
         let started = Instant::now();
         let child = command.kill_on_drop(true).spawn()?;
@@ -51,7 +57,16 @@ impl Service {
 
     /// Starts it and waits until it is ready; how long that took.
     pub(super) async fn ready(sandbox: &Sandbox, folder: &Path) -> Result<(Self, Duration), BenchError> {
-        let mut service = Self::start(sandbox, folder)?;
+        Self::ready_with(sandbox, folder, &[]).await
+    }
+
+    /// The same with these settings besides.
+    pub(super) async fn ready_with(
+        sandbox: &Sandbox,
+        folder: &Path,
+        settings: &[(&str, String)],
+    ) -> Result<(Self, Duration), BenchError> {
+        let mut service = Self::start_with(sandbox, folder, settings)?;
         let request = get("/readyz", "");
         while service.started.elapsed() < READY_DEADLINE {
             if let Some(status) = service.child.try_wait()? {

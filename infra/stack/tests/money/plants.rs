@@ -14,18 +14,21 @@ pub(super) const MOVEMENTS: &str = "each movement counts once, or waits";
 pub(super) const POOLS: &str = "each pool is as its history ends";
 pub(super) const HOLDINGS: &str = "each member's part is the sum of his movements";
 pub(super) const REPORTS: &str = "each level of profit is a report's";
+pub(super) const LOGINS: &str = "each change of the login was asked for";
+pub(super) const CHECKPOINTS: &str = "each checkpoint is as it was proved";
 pub(super) const VALUATIONS: &str = "the members' cents add up to their pool";
 pub(super) const CHAINS: &str = "the audit chains are whole";
 pub(super) const AUDITED: &str = "each movement is in the audit log";
 pub(super) const NOTED: &str = "the audit log is the one that was noted";
 
 /// Everything that is planted in; the rest of the database is not of the books.
-const TABLES: [&str; 8] = [
+const TABLES: [&str; 9] = [
     "capital_movements",
     "pending_movements",
     "account_state",
     "pool_history",
     "pool_valuations",
+    "pool_checkpoints",
     "audit_log",
     "pools",
     "holdings",
@@ -37,6 +40,11 @@ pub(super) async fn books() -> (Sandbox, PgConnection) {
     mixed_story(&whole).await;
     let Whole { sandbox, platform, .. } = whole;
     assert!(platform.stop().await);
+    unguarded(sandbox).await
+}
+
+/// The same of any sandbox without a platform.
+pub(super) async fn unguarded(sandbox: Sandbox) -> (Sandbox, PgConnection) {
     let mut db = sandbox.database().await.unwrap();
     // As the tables' owner; only a superuser could do it without a trace.
     let owner = "do $$ declare statement text; begin
@@ -51,7 +59,7 @@ pub(super) async fn books() -> (Sandbox, PgConnection) {
         "select string_agg(quote_literal(c.oid::regclass), ', ') from pg_class c
         left join pg_inherits i on i.inhrelid = c.oid
         where c.relkind in ('r', 'p') and coalesce(i.inhparent, c.oid)::regclass::text in ('capital_movements',
-            'pending_movements', 'account_state', 'pool_history', 'pool_valuations', 'audit_log', 'pools', 'holdings')",
+            'pending_movements', 'account_state', 'pool_history', 'pool_valuations', 'pool_checkpoints', 'audit_log', 'pools', 'holdings')",
     )
     .await;
     run(&mut db, &owner.replace("$1", &format!("array[{all}]"))).await;
@@ -82,7 +90,11 @@ pub(super) async fn differences(db: &mut PgConnection, noted: &[Noted]) -> Vec<(
 
 /// Plants each of these, and looks that the check named finds it at a place that begins like this.
 pub(super) async fn assert_found(plants: &[(&str, &str, &str)]) {
-    let (sandbox, mut db) = books().await;
+    assert_found_in(books().await, plants).await;
+}
+
+/// The same in these books.
+pub(super) async fn assert_found_in((sandbox, mut db): (Sandbox, PgConnection), plants: &[(&str, &str, &str)]) {
     let movement: String =
         text(&mut db, "select 'movement ' || movement_id from pool_history where account = 'main' and version = 2")
             .await;
