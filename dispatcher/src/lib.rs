@@ -105,6 +105,7 @@ async fn work(dispatcher: Arc<Dispatcher>, settings: Settings, consumer: Consume
         lifecycle.spawn("retention", retention::run(dispatcher.clone(), months, stop.clone()));
     }
     lifecycle.spawn("sweep", sweep::run(dispatcher.clone(), stop.clone()));
+    lifecycle.spawn("old heartbeats", sweep::forget(dispatcher.clone(), stop.clone()));
     lifecycle.spawn("listener", sweep::listen(dispatcher.clone(), stop.clone()));
     consumer.run(stop, |batch| consumer::store(dispatcher.clone(), batch)).await;
 }

@@ -3,7 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use sqlx::PgConnection;
 use sqlx::postgres::PgListener;
+use time::OffsetDateTime;
 use tokio_util::sync::CancellationToken;
 
 use crate::store::{account, sweep};
@@ -15,11 +17,11 @@ use crate::{Dispatcher, gauges, life};
 const INTERVAL: Duration = Duration::from_millis(250);
 /// Partitions are made three months ahead; every hour is plenty.
 const PARTITIONS_EVERY: u32 = 4 * 3_600;
-/// Heartbeats that ended are kept for a day, for whoever asks what went wrong; every minute is looked for older ones, of
-/// which as many go at once as 2,500 accounts have at the usual interval in two minutes.
-const FORGET_EVERY: u32 = 4 * 60;
+/// Heartbeats that ended are kept for a day, for whoever asks what went wrong; as many older ones go at once as 250 accounts
+/// have at the usual interval in two of these.
+const FORGET_INTERVAL: Duration = Duration::from_secs(60);
 const HEARTBEATS_KEPT: time::Duration = time::Duration::days(1);
-const FORGOTTEN_MAX: i64 = 10_000;
+const FORGOTTEN_MAX: i64 = 1_000;
 /// The count of dispatchers and old terminals: once a second.
 const SLOW_EVERY: u32 = 4;
 /// Counting the open signals reads all of them: every 5 s, often enough for gauges.
@@ -33,7 +35,7 @@ const LISTENER: &str = "dispatcher listener";
 
 impl Dispatcher {
     /// In the transaction of a change: one message for all its accounts, only where someone listens.
-    pub(crate) async fn tell_others(&self, db: &mut sqlx::PgConnection, changed: &Changed) -> Result<(), sqlx::Error> {
+    pub(crate) async fn tell_others(&self, db: &mut PgConnection, changed: &Changed) -> Result<(), sqlx::Error> {
         if changed.is_empty() || !self.wake.several() {
             return Ok(());
         }
@@ -68,21 +70,22 @@ pub(crate) async fn run(dispatcher: Arc<Dispatcher>, stop: CancellationToken) {
 async fn once(dispatcher: &Dispatcher, turn: u32) -> Result<(), sqlx::Error> {
     let now = dispatcher.clock.now();
     let mut db = dispatcher.pool.acquire().await?;
-    let expired = life::expired();
-    let mut swept = sweep::expire(&mut db, expired.code, &expired.message, now).await?;
-    swept.extend(sweep::lapse(&mut db, now).await?);
-    if turn.is_multiple_of(SLOW_EVERY) {
-        swept.extend(sweep::give_up(&mut db, now).await?);
-        swept.extend(sweep::reject_switched_off(&mut db, now).await?);
-        let old = account::without_a_full_terminal(&mut db, now).await?;
-        swept.extend(sweep::reject_too_old(&mut db, &old, now).await?);
-        dispatcher.wake.set_several(sweep::dispatchers(&mut db, LISTENER).await? > 1);
+    let mut swept = Vec::new();
+    let moved = move_on(dispatcher, &mut db, turn, now, &mut swept).await;
+    // Each of these was committed by itself, so it is told also where a later one failed.
+    for signal in &swept {
+        story::changed(signal, By::default(), now);
+    }
+    let changed: Changed = swept.into_iter().map(|signal| signal.account).collect();
+    dispatcher.wake.wake_all(&changed, Wakes::Changed);
+    dispatcher.tell_others(&mut db, &changed).await?;
+    moved?;
+    let waiting = dispatcher.wake.waiting();
+    if !waiting.is_empty() {
+        dispatcher.wake.wake_all(&sweep::with_pending(&mut db, &waiting).await?, Wakes::Changed);
     }
     if turn.is_multiple_of(COUNT_EVERY) {
         gauges::tell(&mut db, dispatcher.heartbeats, now).await?;
-    }
-    if turn.is_multiple_of(FORGET_EVERY) {
-        sweep::forget_heartbeats(&mut db, now - HEARTBEATS_KEPT, FORGOTTEN_MAX).await?;
     }
     if turn.is_multiple_of(PARTITIONS_EVERY) {
         match sweep::make_partitions(&mut db).await {
@@ -91,17 +94,44 @@ async fn once(dispatcher: &Dispatcher, turn: u32) -> Result<(), sqlx::Error> {
             outcome => outcome?,
         }
     }
-    for signal in &swept {
-        story::changed(signal, By::default(), now);
-    }
-    let changed: Changed = swept.into_iter().map(|signal| signal.account).collect();
-    dispatcher.tell_others(&mut db, &changed).await?;
-    dispatcher.wake.wake_all(&changed, Wakes::Changed);
-    let waiting = dispatcher.wake.waiting();
-    if !waiting.is_empty() {
-        dispatcher.wake.wake_all(&sweep::with_pending(&mut db, &waiting).await?, Wakes::Changed);
+    Ok(())
+}
+
+/// Moves on what time alone moves; what was moved is in `swept`, also where this fails.
+async fn move_on(
+    dispatcher: &Dispatcher,
+    db: &mut PgConnection,
+    turn: u32,
+    now: OffsetDateTime,
+    swept: &mut Vec<story::Changed>,
+) -> Result<(), sqlx::Error> {
+    let expired = life::expired();
+    swept.extend(sweep::expire(db, expired.code, &expired.message, now).await?);
+    swept.extend(sweep::lapse(db, now).await?);
+    if turn.is_multiple_of(SLOW_EVERY) {
+        swept.extend(sweep::give_up(db, now).await?);
+        swept.extend(sweep::reject_switched_off(db, now).await?);
+        let old = account::without_a_full_terminal(db, now).await?;
+        swept.extend(sweep::reject_too_old(db, &old, now).await?);
+        dispatcher.wake.set_several(sweep::dispatchers(db, LISTENER).await? > 1);
     }
     Ok(())
+}
+
+/// Forgets heartbeats that ended long ago, until told to stop: apart from the look, which must not wait for it.
+pub(crate) async fn forget(dispatcher: Arc<Dispatcher>, stop: CancellationToken) {
+    loop {
+        let forgotten = common::database::in_time(async {
+            let mut db = dispatcher.pool.acquire().await?;
+            sweep::forget_heartbeats(&mut db, dispatcher.clock.now() - HEARTBEATS_KEPT, FORGOTTEN_MAX).await
+        });
+        if let Err(error) = forgotten.await {
+            tracing::warn!(%error, "old heartbeats were not deleted, trying again");
+        }
+        if tokio::time::timeout(FORGET_INTERVAL, stop.cancelled()).await.is_ok() {
+            return;
+        }
+    }
 }
 
 /// Passes on what other dispatchers tell, until told to stop.

@@ -31,8 +31,9 @@ pub(crate) async fn run(ingest: Ingest, interval: Duration, publishing: Ready, s
             last_slot = slot;
             sent.clear();
         }
-        for account in ingest.keys.accounts().difference(&sent.clone()) {
-            if !publishing.get() {
+        let unsent: Vec<AccountName> = ingest.keys.accounts().difference(&sent).cloned().collect();
+        for account in &unsent {
+            if !publishing.get() || stop.is_cancelled() {
                 break;
             }
             if let Err(error) = send(&ingest, account, slot, interval, now).await {

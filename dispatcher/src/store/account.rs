@@ -282,7 +282,8 @@ pub(crate) struct Standing {
     /// Whether a loss has stopped openings for the rest of the day.
     pub(crate) latched: bool,
     pub(crate) polled_at: Option<OffsetDateTime>,
-    /// When the last heartbeat was confirmed; none where no terminal that takes them is expected to be there.
+    /// When the last heartbeat was confirmed or, where none ever was, the first one ended otherwise; none where no terminal
+    /// that takes them is expected to be there.
     pub(crate) heartbeat_at: Option<OffsetDateTime>,
     pub(crate) reported_at: Option<OffsetDateTime>,
     pub(crate) connected: Option<bool>,
@@ -308,11 +309,14 @@ pub(crate) async fn standings(
         Standing,
         r#"select a.account as "account!", a.mode as "mode!", (a.day = $1 and a.day_loss is not null) is true as "latched!",
                   t.polled_at,
-                  (select max(finished_at) from signals s
-                   where s.account = a.account and s.principal = ':heartbeat' and s.state = 'executed'
-                     and exists (select from terminals full_one where full_one.account = a.account
-                                 and protocol >= $2 and last_poll_at > t.polled_at - interval '1 minute')
-                     and $3) as heartbeat_at,
+                  case when $3 and exists (select from terminals full_one where full_one.account = a.account
+                                           and protocol >= $2 and last_poll_at > t.polled_at - interval '1 minute')
+                       then coalesce(
+                           (select max(finished_at) from signals s
+                            where s.account = a.account and s.principal = ':heartbeat' and s.state = 'executed'),
+                           (select min(finished_at) from signals s
+                            where s.account = a.account and s.principal = ':heartbeat'))
+                  end as heartbeat_at,
                   r.received_at as "reported_at?", r.connected as "connected?", r.trade_allowed as "trade_allowed?",
                   f.balance::float8 as balance, f.equity::float8 as equity, f.margin::float8 as margin,
                   f.free_margin::float8 as free_margin, f.open_positions as "open_positions?",

@@ -159,6 +159,22 @@ async fn a_terminal_that_never_confirms_lets_the_heartbeat_grow_old() {
     whole.finish().await;
 }
 
+/// Goal: where a terminal asks and has never confirmed one, that is told too, by when the first one ended: what never worked
+/// alerts like what has ceased to.
+#[tokio::test]
+async fn an_account_that_never_confirmed_one_is_told_by_the_first_that_ended_without() {
+    let whole = beating().await;
+    whole.lost().await;
+    let ended = whole.now();
+    let at = whole.tells(CONFIRMED_AT, |at| at > 0.0).await;
+    assert!((ended - at).abs() < 20.0, "{at} for {ended}");
+    whole.lost().await;
+    whole.gauges_tell_of("halted").await;
+    let told = series(&metrics(&whole.platform.metrics).await, CONFIRMED_AT);
+    assert!((told - at).abs() < 0.001, "still the first: {told} for {at}");
+    whole.finish().await;
+}
+
 /// Goal: a day after they ended, nothing is left of heartbeats in any table but the last one that was confirmed, which is
 /// what is told; a signal of the same age stays, and so does a heartbeat that an operator has to look at.
 #[tokio::test]
