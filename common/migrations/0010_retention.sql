@@ -108,9 +108,16 @@ create function month_partitions(parent text) returns table (month text, ends_at
 $$;
 
 -- Takes a month off its table. Of a pool's history the movements stay, and the last row of each account, as does its last
--- valuation; of events those of signals that are still there. They go on in the default partition.
+-- valuation; of events those of signals that are still there. They go on in the default partition. Refused where the month is
+-- not over, where a row in it was not proved, and where so much stays that copying it would hold everybody up.
 create function retire_month(parent text, month text) returns void language plpgsql as $$
 declare
+    unproved_rows bigint;
+    kept_rows bigint;
+    unproved text := case parent
+        when 'pool_history' then 'h.version > coalesce(c.version, 0)'
+        when 'account_state' then 'h.version is not null and h.place > coalesce(c.report_place, 0)'
+        else 'false' end;
     kept text := case parent
         when 'pool_history' then 'select * from %1$I where kind <> ''update''
             or (account, version) in (select account, max(version) from %1$I group by account)'
@@ -118,8 +125,23 @@ declare
         when 'signal_events' then 'select e.* from %1$I e where exists (select from signals s where s.signal_id = e.signal_id)'
         else 'select * from %1$I where false' end;
 begin
-    -- Read before the table is locked: what is so old does not change any more.
+    if not exists (select from month_partitions(parent) as m where m.month = retire_month.month and m.ends_at <= now()) then
+        raise exception '% is no month of % that is over', month, parent;
+    end if;
+    -- Nobody writes what is so old; whoever does all the same waits, and finds no such month.
+    execute format('lock table %I in share mode', month);
+    if unproved <> 'false' then
+        execute format('select count(*) from %I h left join last_checkpoints c using (account) where ' || unproved, month)
+            into unproved_rows;
+        if unproved_rows > 0 then
+            raise exception '% has % rows that no checkpoint covers', month, unproved_rows;
+        end if;
+    end if;
     execute format('create temporary table kept on commit drop as ' || kept, month);
+    get diagnostics kept_rows = row_count;
+    if parent = 'signal_events' and kept_rows > 10000 then
+        raise exception '% has % events of signals that are not retired: resolve what is open', month, kept_rows;
+    end if;
     execute format('alter table %I detach partition %I', parent, month);
     execute format('insert into %I select * from kept', parent);
     execute format('drop table %I', month);

@@ -4,9 +4,10 @@ use std::collections::HashSet;
 use std::str::FromStr as _;
 use std::time::Duration;
 
-use sqlx::Connection as _;
 use sqlx::migrate::{MigrateError, Migrator};
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
+use sqlx::{Connection as _, PgConnection};
+use time::OffsetDateTime;
 use tokio_util::sync::CancellationToken;
 
 use crate::auth::{ApiKey, Identity, KeyRing};
@@ -42,11 +43,6 @@ pub fn refuses_data(error: &sqlx::Error) -> bool {
         sqlx::Error::Encode(_) => true,
         _ => false,
     }
-}
-
-/// Whether a lock was not to be had in time: trying again later may help.
-pub fn was_locked(error: &sqlx::Error) -> bool {
-    matches!(error, sqlx::Error::Database(error) if error.code().as_deref() == Some("55P03"))
 }
 
 /// What a caller is told when the database failed his request; the cause is logged, not told.
@@ -114,6 +110,17 @@ pub async fn apply_schema(pool: &PgPool) -> Result<(), MigrateError> {
 pub async fn in_time<T>(work: impl Future<Output = Result<T, sqlx::Error>>) -> Result<T, sqlx::Error> {
     let late = |_| Err(sqlx::Error::Io(std::io::ErrorKind::TimedOut.into()));
     tokio::time::timeout(ANSWER_TIMEOUT, work).await.unwrap_or_else(late)
+}
+
+/// Whether this process and the database have the same day, for what can't be undone: a clock that is wrong is an hour's
+/// mistake, and a year's loss.
+pub async fn agrees_on_the_day(db: &mut PgConnection, now: OffsetDateTime) -> Result<bool, sqlx::Error> {
+    let apart: Option<bool> =
+        sqlx::query_scalar!("select abs(extract(epoch from now() - $1)) > 86400", now).fetch_one(db).await?;
+    if apart != Some(false) {
+        tracing::error!(%now, "the clock here and the database's are more than a day apart: nothing old is removed");
+    }
+    Ok(apart == Some(false))
 }
 
 /// Keeps the ring as the table of keys is. The first reading is what lets keys of the table in.

@@ -94,6 +94,8 @@ async fn work(dispatcher: Arc<Dispatcher>, settings: Settings, consumer: Consume
         let mut transaction = dispatcher.pool.begin().await?;
         store::intake::raise_sequence(&mut transaction, dispatcher.clock.now(), 0).await?;
         store::keys::register(&mut transaction, &settings.keys, dispatcher.clock.now()).await?;
+        // Before anything is written: what went elsewhere meanwhile would stand in this month's way for good.
+        store::sweep::make_partitions(&mut transaction, 0).await?;
         transaction.commit().await
     };
     if common::retry::until_ok("database preparation", &stop, prepare).await.is_none() {

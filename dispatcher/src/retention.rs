@@ -5,6 +5,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use common::database::agrees_on_the_day;
 use common::retention::cut;
 use time::OffsetDateTime;
 use tokio_util::sync::CancellationToken;
@@ -43,7 +44,7 @@ async fn once(dispatcher: &Dispatcher, cut: OffsetDateTime, stop: &CancellationT
         let started = Instant::now();
         let now = dispatcher.clock.now();
         let mut transaction = dispatcher.pool.begin().await?;
-        if !retention::lock(&mut transaction).await? {
+        if !retention::lock(&mut transaction).await? || !agrees_on_the_day(&mut transaction, now).await? {
             return Ok(true);
         }
         let Walked { last, to_mark, to_remove } = retention::walk(&mut transaction, after, cut, now - GRACE).await?;

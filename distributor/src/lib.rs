@@ -89,6 +89,11 @@ async fn work(distributor: Arc<Distributor>, retention_months: u32, consumer: Co
     if !common::database::migrate(&distributor.pool, &stop).await {
         return;
     }
+    // Before anything is written: what went elsewhere meanwhile would stand in this month's way for good.
+    let partitions = || async { store::make_partitions(&mut *distributor.pool.acquire().await?, 0).await };
+    if common::retry::until_ok("partitions of this month", &stop, partitions).await.is_none() {
+        return;
+    }
     lifecycle.spawn("valuation", valuation::run(distributor.clone(), stop.clone()));
     lifecycle.spawn("books", books::run(distributor.clone(), stop.clone()));
     if retention_months > 0 {

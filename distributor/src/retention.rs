@@ -3,8 +3,9 @@
 //! Invariant: no row goes before the books were proved with it, and the end of that proof is in the audit log.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use common::database::agrees_on_the_day;
 use common::retention::cut;
 use sqlx::PgConnection;
 use time::OffsetDateTime;
@@ -19,16 +20,19 @@ use crate::store::retention::{self, TABLES};
 const INTERVAL: Duration = Duration::from_hours(1);
 /// How soon it tries again where the database was away or somebody held a table.
 const RETRY_INTERVAL: Duration = Duration::from_mins(1);
+/// After an attempt of d it rests for 9 d at least.
+const REST_FACTOR: u32 = 9;
 
 /// Runs until told to stop.
 pub(crate) async fn run(distributor: Arc<Distributor>, months: u32, stop: CancellationToken) {
     loop {
-        let cut = cut(distributor.clock.now(), months);
-        let rest = match once(&distributor, cut).await {
+        let started = Instant::now();
+        let rest = match once(&distributor, months).await {
             Ok(()) => INTERVAL,
             Err(error) => {
                 tracing::warn!(%error, "old months were not retired, trying again");
-                RETRY_INTERVAL
+                // The proof is most of it.
+                RETRY_INTERVAL.max(started.elapsed() * REST_FACTOR)
             }
         };
         if tokio::time::timeout(rest, stop.cancelled()).await.is_ok() {
@@ -37,10 +41,11 @@ pub(crate) async fn run(distributor: Arc<Distributor>, months: u32, stop: Cancel
     }
 }
 
-async fn once(distributor: &Distributor, cut: OffsetDateTime) -> Result<(), sqlx::Error> {
+async fn once(distributor: &Distributor, months: u32) -> Result<(), sqlx::Error> {
+    let cut = cut(distributor.clock.now(), months);
     // Holds the lock for as long as it is there, and nothing else.
     let mut alone = distributor.pool.begin().await?;
-    if !retention::lock(&mut alone).await? {
+    if !retention::lock(&mut alone).await? || !agrees_on_the_day(&mut alone, distributor.clock.now()).await? {
         return Ok(());
     }
     let mut db = distributor.pool.acquire().await?;
@@ -58,11 +63,9 @@ async fn once(distributor: &Distributor, cut: OffsetDateTime) -> Result<(), sqlx
     alone.commit().await
 }
 
-/// Whether the books are proved up to the cut, by a checkpoint of each account; proves them where they are not.
+/// Proves the books, and writes a checkpoint of each account where there is none for this cut; false where they do not add
+/// up.
 async fn is_proved(distributor: &Distributor, db: &mut PgConnection, cut: OffsetDateTime) -> Result<bool, sqlx::Error> {
-    if retention::is_checkpointed(db, cut).await? {
-        return Ok(true);
-    }
     for check in verify(db, &[]).await?.checks {
         if let Some(Difference { place, expected, found }) = check.difference {
             tracing::error!(check = check.name, place, expected, found, "nothing is retired: the books do not add up");

@@ -46,9 +46,9 @@ pub(crate) fn value(equity: i64, total: Decimal, held: Decimal) -> i64 {
 }
 
 /// Makes the partitions of the months to come.
-pub(crate) async fn make_partitions(db: &mut PgConnection) -> Result<(), sqlx::Error> {
+pub(crate) async fn make_partitions(db: &mut PgConnection, months_ahead: i32) -> Result<(), sqlx::Error> {
     for table in ["account_state", "pool_history", "pool_valuations"] {
-        sqlx::query!("select ensure_month_partitions($1, 3)", table).execute(&mut *db).await?;
+        sqlx::query!("select ensure_month_partitions($1, $2)", table, months_ahead).execute(&mut *db).await?;
     }
     Ok(())
 }

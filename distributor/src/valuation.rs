@@ -12,8 +12,10 @@ use crate::{Distributor, store};
 const REST_FACTOR: u32 = 9;
 /// Looks for pools that another distributor moved, or that a restart left behind.
 const LOOK_INTERVAL: Duration = Duration::from_secs(1);
-/// Partitions are made three months ahead; every hour is plenty.
+/// How often they are made; every hour is plenty.
 const PARTITIONS_INTERVAL: Duration = Duration::from_hours(1);
+/// Partitions are made so many months ahead.
+const PARTITIONS_AHEAD: i32 = 3;
 
 /// Runs until told to stop.
 pub(crate) async fn run(distributor: Arc<Distributor>, stop: CancellationToken) {
@@ -45,10 +47,9 @@ pub(crate) async fn run(distributor: Arc<Distributor>, stop: CancellationToken) 
 async fn once(distributor: &Distributor, partitions: &mut Option<Instant>) -> Result<(), sqlx::Error> {
     let mut db = distributor.pool.acquire().await?;
     if partitions.is_none_or(|made| made.elapsed() > PARTITIONS_INTERVAL) {
-        match store::make_partitions(&mut db).await {
-            // A backup holds the tables, say. They are made three months ahead: the next hour will do.
-            Err(error) if common::database::was_locked(&error) => tracing::warn!(%error, "no partitions were made"),
-            outcome => outcome?,
+        // A backup holds the tables, say. The next hour will do: this month's are there since the start.
+        if let Err(error) = store::make_partitions(&mut db, PARTITIONS_AHEAD).await {
+            tracing::warn!(%error, "no partitions were made");
         }
         *partitions = Some(Instant::now());
     }

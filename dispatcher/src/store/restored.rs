@@ -30,11 +30,13 @@ pub(crate) async fn cancel_waiting(db: &mut PgConnection, now: OffsetDateTime) -
     Ok(done.rows_affected())
 }
 
-/// Has what a terminal had in its hands looked up at the broker. Returns how many.
+/// Has what a terminal had in its hands looked up at the broker, but for heartbeats, which are no orders. Returns how many.
 pub(crate) async fn doubt_claimed(db: &mut PgConnection, now: OffsetDateTime) -> Result<u64, sqlx::Error> {
     let done = sqlx::query!(
         "with lapsed as (
-             update signals set state = 'unknown', code = 'restored', lease_expires_at = null,
+             update signals set code = 'restored', lease_expires_at = null,
+                 state = case principal when ':heartbeat' then 'failed' else 'unknown' end,
+                 finished_at = case principal when ':heartbeat' then $1::timestamptz end,
                  message = 'a terminal had it in a backup that was restored; the broker knows whether it was sent'
              where state = 'processing' returning signal_id, state, attempt, code, message
          )

@@ -158,8 +158,8 @@ pub(crate) async fn notify(db: &mut PgConnection, channel: &str, accounts: &str)
 }
 
 /// Makes the partitions of the months to come.
-pub(crate) async fn make_partitions(db: &mut PgConnection) -> Result<(), sqlx::Error> {
-    sqlx::query_scalar!(r#"select ensure_month_partitions('signal_events', 3)::text as "void""#)
+pub(crate) async fn make_partitions(db: &mut PgConnection, months_ahead: i32) -> Result<(), sqlx::Error> {
+    sqlx::query_scalar!(r#"select ensure_month_partitions('signal_events', $1)::text as "void""#, months_ahead)
         .fetch_one(db)
         .await
         .map(drop)

@@ -18,7 +18,7 @@ use super::{account_of, allow_member, money, unit_price, unknown_member};
 use crate::Distributor;
 use crate::error::Error;
 use crate::store::history::{self, Book, Position};
-use crate::store::member;
+use crate::store::{member, retention};
 
 /// Which part of the books.
 #[derive(Deserialize, IntoParams)]
@@ -97,6 +97,7 @@ pub(super) async fn statement(
     allow_member(&caller.0, &caller, &id)?;
     let account = period.account.map(|account| account_of(Some(account))).transpose()?;
     let mut transaction = distributor.pool.begin_with("begin isolation level repeatable read read only").await?;
+    retention::hold(&mut transaction).await?;
     let user = member::read(&mut transaction, &id).await?.ok_or_else(|| unknown_member(&id))?;
     let now = distributor.clock.now();
     let (from, to) = (period.from.unwrap_or(user.created_at), period.to.unwrap_or(now).min(now));

@@ -419,6 +419,7 @@ pub(crate) async fn hash_at(db: &mut PgConnection, service: &str, seq: i64) -> R
 /// A snapshot of everything, for as long as it takes.
 pub(crate) async fn hold_still(db: &mut PgConnection) -> Result<(), sqlx::Error> {
     sqlx::query!("set transaction isolation level repeatable read, read only").execute(&mut *db).await?;
+    super::retention::hold(db).await?;
     sqlx::query!("set local statement_timeout = '1h'").execute(&mut *db).await?;
     // Whole tables are compared with each other; where the planner takes one for small, a nested loop takes for ever.
     sqlx::query!("set local enable_nestloop = off").execute(db).await.map(drop)

@@ -16,6 +16,15 @@ pub(crate) async fn lock(db: &mut PgConnection) -> Result<bool, sqlx::Error> {
     .await
 }
 
+/// Keeps months from being taken off until the transaction ends. Its first statement: a snapshot that is older than the end of
+/// a retirement would see its rows neither where they were nor where they are.
+pub(crate) async fn hold(db: &mut PgConnection) -> Result<(), sqlx::Error> {
+    sqlx::query!("lock table pool_history, pool_valuations, account_state in access share mode")
+        .execute(db)
+        .await
+        .map(drop)
+}
+
 /// A table's partitions that ended before this time, oldest first.
 pub(crate) async fn months_before(
     db: &mut PgConnection,
@@ -28,17 +37,6 @@ pub(crate) async fn months_before(
         cut
     )
     .fetch_all(db)
-    .await
-}
-
-/// Whether every pool has a checkpoint for this cut, or a later one.
-pub(crate) async fn is_checkpointed(db: &mut PgConnection, cut: OffsetDateTime) -> Result<bool, sqlx::Error> {
-    sqlx::query_scalar!(
-        r#"select not exists (select from pools p where not exists (
-               select from pool_checkpoints c where c.account = p.account and c.cut >= $1)) as "all!""#,
-        cut
-    )
-    .fetch_one(db)
     .await
 }
 

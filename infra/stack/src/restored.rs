@@ -41,7 +41,7 @@ pub enum Error {
 /// Brings an old backup's schema up to date, makes it safe and tells what that meant.
 pub async fn main(args: Args) -> Result<ExitCode, Error> {
     let pool = common::database::pool(&database_url(args.data)?, "stack restored")?;
-    common::MIGRATOR.run(&pool).await?;
+    common::database::apply_schema(&pool).await?;
     let mut transaction = pool.begin().await?;
     let by = ("stack restored", "command line");
     let done = make_safe(&mut transaction, by, Clock::default().now()).await?;

@@ -271,3 +271,64 @@ async fn a_table_that_is_read_is_not_waited_for() {
     drop(reader);
     whole.retired(1).await.finish_clean().await;
 }
+
+/// Goal: a statement that is asked for while a month is being taken off waits, and is the one of before: its movements are
+/// seen where they were, or where they are.
+#[tokio::test]
+async fn a_statement_that_meets_a_month_going_loses_no_movement() {
+    let whole = Whole::start_in_the_past().await;
+    months_of_stories(&whole).await;
+    let path = format!("/api/users/A/statement?from={}&to={}", text(month(1)), text(month(0)));
+    let before = whole.operator.get(&path).await.unwrap();
+    let mut db = whole.sandbox.database().await.unwrap();
+    let oldest: String =
+        sqlx::query_scalar("select month from month_partitions('pool_history') order by ends_at limit 1")
+            .fetch_one(&mut db)
+            .await
+            .unwrap();
+    let mut going = db.begin().await.unwrap();
+    for step in [
+        format!(
+            "create temporary table kept on commit drop as select * from {oldest} where kind <> 'update'
+             or (account, version) in (select account, max(version) from {oldest} group by account)"
+        ),
+        format!("alter table pool_history detach partition {oldest}"),
+        "insert into pool_history select * from kept".to_owned(),
+        format!("drop table {oldest}"),
+    ] {
+        sqlx::query(sqlx::AssertSqlSafe(step)).execute(&mut *going).await.unwrap();
+    }
+    let gone = async {
+        eventually("the statement waits", || async {
+            let waiting = "pg_stat_activity where datname = current_database() and application_name = 'distributor'
+                and wait_event_type = 'Lock' and query like 'lock table%'";
+            (whole.count(waiting).await > 0).then_some(())
+        })
+        .await;
+        going.commit().await.unwrap();
+    };
+    let (after, ()) = tokio::join!(whole.operator.get(&path), gone);
+    assert_eq!(after.unwrap(), before);
+    whole.finish().await;
+}
+
+/// Goal: no month goes that is not over, nor one with rows that were not proved, whoever asks for it.
+#[tokio::test]
+async fn no_month_goes_before_its_time_or_without_its_proof() {
+    let whole = Whole::start_in_the_past().await;
+    months_of_stories(&whole).await;
+    let mut db = whole.sandbox.database().await.unwrap();
+    for (table, which, why) in [
+        ("pool_history", "ends_at desc", "is no month of"),
+        ("pool_history", "ends_at", "that no checkpoint covers"),
+        ("account_state", "ends_at", "that no checkpoint covers"),
+    ] {
+        let retire = format!(
+            "select retire_month('{table}', (select month from month_partitions('{table}') order by {which} limit 1))"
+        );
+        let refused = sqlx::query(sqlx::AssertSqlSafe(retire)).execute(&mut db).await.unwrap_err().to_string();
+        assert!(refused.contains(why), "{refused}");
+    }
+    assert_clean(&mut db).await;
+    whole.finish().await;
+}
