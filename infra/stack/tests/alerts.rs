@@ -8,6 +8,8 @@ mod support;
 
 mod alerts {
     mod arrival;
+    mod delivery;
+    mod inhibition;
     mod money;
     mod outage;
     mod up;

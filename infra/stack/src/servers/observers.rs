@@ -68,7 +68,8 @@ pub struct Observers {
 }
 
 impl Observers {
-    /// Starts both on a data folder that exists, to scrape these metrics (a URL), and waits until they are ready.
+    /// Starts both on a data folder that exists, to scrape these metrics (a URL) and Alertmanager's own, and waits until
+    /// they are ready.
     pub async fn start(observation: &Observation, data: &Path, metrics: &str) -> Result<Self, ServersError> {
         let folder = Folder::locate(data)?;
         let ports = free_ports(2)?;
@@ -110,7 +111,10 @@ fn scraping(observation: &Observation, metrics: &str, alertmanager: &str) -> Str
         "global": {"scrape_interval": interval, "evaluation_interval": interval},
         "rule_files": ["rules.yml"],
         "alerting": {"alertmanagers": [{"static_configs": [{"targets": [alertmanager]}]}]},
-        "scrape_configs": [{"job_name": "mt5-community", "static_configs": [{"targets": [target]}]}],
+        "scrape_configs": [
+            {"job_name": "mt5-community", "static_configs": [{"targets": [target]}]},
+            {"job_name": "alertmanager", "static_configs": [{"targets": [alertmanager]}]},
+        ],
     });
     config.to_string()
 }

@@ -38,7 +38,7 @@ fn running(scratch: &Scratch, name: &str) -> usize {
     scratch.left_over().iter().filter(|(_, line)| line.starts_with(name)).count()
 }
 
-/// Goal: Prometheus sees the platform, judges the rules and knows Alertmanager, which has the receivers of the environment
+/// Goal: Prometheus sees the platform and Alertmanager, judges the rules and tells the latter, which has the receivers of the environment
 /// and gets what fires; both end in order with it, and also when it is killed.
 #[tokio::test]
 async fn both_servers_work_beside_it_and_end_with_it() {
@@ -46,9 +46,10 @@ async fn both_servers_work_beside_it_and_end_with_it() {
     let mut program = up(&scratch, &[("ALERT_WEBHOOK_URL", "http://127.0.0.1:1/alerts")]);
     let [prometheus, alertmanager] = observed(&mut program).await;
     assert!(!program.output().contains("reach nobody"), "{}", program.output());
-    within(READY, "the platform is scraped", || async {
+    within(READY, "the platform and Alertmanager are scraped", || async {
         let targets = get(&format!("{prometheus}/api/v1/targets")).await;
-        targets["data"]["activeTargets"].as_array().is_some_and(|all| all.len() == 1 && all[0]["health"] == "up")
+        let all = targets["data"]["activeTargets"].as_array();
+        all.is_some_and(|all| all.len() == 2 && all.iter().all(|target| target["health"] == "up"))
     })
     .await;
     within(READY, "Prometheus knows Alertmanager", || async {

@@ -11,7 +11,7 @@ use axum::Router;
 use axum::extract::State;
 use axum::http::Uri;
 use serde_json::{Value, json};
-use stack::servers::observers::{Observation, Observers};
+use stack::servers::observers::{Observation, Observers, RULES};
 use tokio::net::TcpListener;
 
 use crate::private::within;
@@ -51,28 +51,42 @@ impl Watch {
     /// Watches these metrics every second, with the rules of this repository but for these changes, its files in this
     /// folder. People are told by webhook and in Telegram's place.
     pub(super) async fn start(folder: &Path, metrics: &str, shortenings: &[Shortening]) -> Self {
+        let watch = Self::observe(folder, metrics, &rules(shortenings), None).await;
+        let up = "up%7Bjob%3D%22mt5-community%22%7D";
+        eventually("the platform is scraped", || async { watch.value(up).await.filter(|up| up == "1") }).await;
+        watch
+    }
+
+    /// The same with any rules, whether or not there is something to scrape. People are told by this webhook in place of
+    /// the one whose posts are kept.
+    pub(super) async fn observe(folder: &Path, metrics: &str, rules: &str, webhook: Option<&str>) -> Self {
         let posts = Posts::default();
         let told = serve(posts.clone()).await;
         let variables = [
-            ("ALERT_WEBHOOK_URL", format!("http://{told}/people")),
+            ("ALERT_WEBHOOK_URL", webhook.map_or_else(|| format!("http://{told}/people"), str::to_owned)),
             ("ALERT_WATCHDOG_URL", format!("http://{told}/watchdog")),
             ("ALERT_TELEGRAM_TOKEN", "1:'secret".to_owned()),
             ("ALERT_TELEGRAM_CHAT_ID", "-100".to_owned()),
         ];
-        let mut observation = Observation::new(variables.map(|(name, value)| (name.to_owned(), value))).await.unwrap();
+        let variables = unset().chain(variables.map(|(name, value)| (name.to_owned(), value)));
+        let mut observation = Observation::new(variables).await.unwrap();
         observation.interval_seconds = 1;
-        for change in shortenings {
-            shorten(&mut observation.rules, change);
-        }
+        rules.clone_into(&mut observation.rules);
         for (from, to) in WAITS {
             replace(&mut observation.receivers, &format!("\n{from}\n"), &format!("\n{to}\n"));
         }
         let telegram = format!("parse_mode: ''\n        api_url: 'http://{told}/telegram'\n");
         replace(&mut observation.receivers, "parse_mode: ''\n", &telegram);
         let observers = Observers::start(&observation, folder, metrics).await.unwrap();
-        let watch = Self { observers, posts };
-        eventually("the platform is scraped", || async { watch.value("up").await.filter(|up| up == "1") }).await;
-        watch
+        Self { observers, posts }
+    }
+
+    /// Gives Alertmanager alerts with these labels, as Prometheus does.
+    pub(super) async fn post(&self, labels: &[Value]) {
+        let alerts: Vec<Value> = labels.iter().map(|labels| json!({"labels": labels})).collect();
+        let url = format!("{}/api/v2/alerts", self.observers.alertmanager);
+        let answer = reqwest::Client::new().post(url).json(&alerts).send().await.unwrap();
+        assert!(answer.status().is_success(), "{}", answer.text().await.unwrap());
     }
 
     async fn get(&self, url: &str) -> Option<Value> {
@@ -115,13 +129,19 @@ impl Watch {
         .await;
     }
 
+    /// The labels of all that Alertmanager holds back.
+    pub(super) async fn held_back(&self) -> Vec<Value> {
+        let url = format!("{}/api/v2/alerts", self.observers.alertmanager);
+        let Some(Value::Array(alerts)) = self.get(&url).await else { return Vec::new() };
+        let held = alerts.into_iter().filter(|alert| alert["status"]["inhibitedBy"] != json!([]));
+        held.map(|mut alert| alert["labels"].take()).collect()
+    }
+
     /// Waits until Alertmanager has these, and holds them back.
     pub(super) async fn holds_back(&self, names: &[&str]) {
-        let url = format!("{}/api/v2/alerts", self.observers.alertmanager);
         within(ARRIVES, &format!("{names:?} are held back"), || async {
-            let Some(Value::Array(alerts)) = self.get(&url).await else { return false };
-            let held = alerts.iter().filter(|alert| alert["status"]["inhibitedBy"] != json!([]));
-            held.map(|alert| text(&alert["labels"]["alertname"])).collect::<BTreeSet<_>>().is_superset(&set(names))
+            let held = self.held_back().await;
+            held.iter().map(|labels| text(&labels["alertname"])).collect::<BTreeSet<_>>().is_superset(&set(names))
         })
         .await;
     }
@@ -160,6 +180,21 @@ impl Watch {
     pub(super) async fn stop(self) {
         self.observers.stop().await.unwrap();
     }
+}
+
+/// The variables `ALERT_…` of whoever runs the tests, each empty: nobody else is to be told of what happens here.
+fn unset() -> impl Iterator<Item = (String, String)> {
+    let names = std::env::vars_os().filter_map(|(name, _)| name.into_string().ok());
+    names.filter(|name| name.starts_with("ALERT_")).map(|name| (name, String::new()))
+}
+
+/// The rules of this repository but for these changes.
+pub(super) fn rules(shortenings: &[Shortening]) -> String {
+    let mut rules = RULES.to_owned();
+    for change in shortenings {
+        shorten(&mut rules, change);
+    }
+    rules
 }
 
 fn set(names: &[&str]) -> BTreeSet<String> {
