@@ -20,7 +20,7 @@ const PARTITIONS_EVERY: u32 = 4 * 3_600;
 const PARTITIONS_AHEAD: i32 = 3;
 /// Heartbeats that ended are kept for a day, for whoever asks what went wrong; as many older ones go at once as 250 accounts
 /// have at the usual interval in two of these.
-const FORGET_INTERVAL: Duration = Duration::from_secs(60);
+const FORGET_INTERVAL: Duration = Duration::from_mins(1);
 const HEARTBEATS_KEPT: time::Duration = time::Duration::days(1);
 const FORGOTTEN_MAX: i64 = 1_000;
 /// The count of dispatchers and old terminals: once a second.
