@@ -7,8 +7,8 @@ use common::audit::{self, Head};
 use sqlx::{Connection as _, PgConnection};
 use tokio_util::sync::CancellationToken;
 
-use crate::Distributor;
 use crate::store::books;
+use crate::{Distributor, retention};
 
 pub use crate::store::books::Difference;
 
@@ -80,12 +80,18 @@ pub async fn verify(db: &mut PgConnection, noted: &[Noted]) -> Result<Verdict, s
     Ok(Verdict { checks, heads })
 }
 
-/// Checks the books every hour until told to stop; the metrics and the log tell the outcome, and where the chains end.
-pub(crate) async fn run(distributor: Arc<Distributor>, stop: CancellationToken) {
+/// Checks the books every hour until told to stop; the metrics and the log tell the outcome, and where the chains end. What
+/// is older than so many months is retired then; 0 keeps all.
+pub(crate) async fn run(distributor: Arc<Distributor>, retention_months: u32, stop: CancellationToken) {
     loop {
         let started = Instant::now();
         match checked(&distributor).await {
-            Ok(verdict) => tell(&verdict, distributor.clock.now().unix_timestamp()),
+            Ok(verdict) => {
+                tell(&verdict, distributor.clock.now().unix_timestamp());
+                if retention_months > 0 {
+                    retention::after(&distributor, &verdict, retention_months).await;
+                }
+            }
             Err(error) => tracing::warn!(%error, "the books could not be checked"),
         }
         let rest = INTERVAL.max(started.elapsed() * REST_FACTOR);

@@ -95,9 +95,6 @@ async fn work(distributor: Arc<Distributor>, retention_months: u32, consumer: Co
         return;
     }
     lifecycle.spawn("valuation", valuation::run(distributor.clone(), stop.clone()));
-    lifecycle.spawn("books", books::run(distributor.clone(), stop.clone()));
-    if retention_months > 0 {
-        lifecycle.spawn("retention", retention::run(distributor.clone(), retention_months, stop.clone()));
-    }
+    lifecycle.spawn("books", books::run(distributor.clone(), retention_months, stop.clone()));
     consumer.run(stop, |batch| consumer::apply(distributor.clone(), batch)).await;
 }

@@ -212,50 +212,45 @@ pub(crate) async fn holdings(db: &mut PgConnection) -> Checked {
 /// Every level of profit as a report gave it, rounded half-even to the cent; and a base only where it may be: without
 /// members, at the first report with deposits, or where the definition or the login changed.
 pub(crate) async fn reports(db: &mut PgConnection) -> Checked {
+    // Read once and joined once: of a year of reports every further look spills gigabytes to disk.
     sqlx::query_as!(
         Difference,
         r#"with applied as (
-             select account, version, message_id, by_deposits as full_word, level,
-                    lag(version) over w as version_before, lag(by_deposits) over w as full_word_before,
-                    login <> lag(known_login) over w as other_login
-             from (select *, first_value(login) over (partition by account, logins order by place) as known_login
-                   from (select *, count(login) over (partition by account order by place) as logins
-                         from report_chain) as counted) as told
-             window w as (partition by account order by place)
+             select account, version, message_id, by_deposits, level, lag(by_deposits) over w as by_deposits_before,
+                    version is distinct from lag(version) over w as is_new,
+                    login <> (max(array[place, login]) filter (where login is not null)
+                              over (w rows between unbounded preceding and 1 preceding))[2] as other_login
+             from report_chain window w as (partition by account order by place)
            ), steps as (
              select account, version, kind, profit, coalesce(lag(units) over w, 0) as units_before
              from pool_chain window w as (partition by account order by version)
-           ), moved as (
-             select h.account, h.version, h.kind, h.units_before, a.message_id, a.full_word, a.full_word_before,
-                    case when h.units_before = 0 or a.full_word <> a.full_word_before or a.other_login
-                           or (a.full_word_before is null and a.full_word) then 'base' else 'update' end as kind_expected
-             from steps h
-             join pools p using (account)
-             left join applied a on a.account = h.account and a.version = h.version
-                 and a.version is distinct from a.version_before
-             where h.kind in ('update', 'base') and h.version > p.reports_since
-               and not (a.full_word_before is null and a.message_id is not null and p.reports_since > 0)
+           ), compared as (
+             select account, version, h.kind, h.profit, a.message_id, a.level,
+                    a.message_id is not null and a.level is distinct from coalesce(h.profit, 0) as is_unlike,
+                    h.kind in ('update', 'base') and version > p.reports_since
+                        and not (a.message_id is not null and a.by_deposits_before is null and p.reports_since > 0)
+                        and coalesce(a.is_new, true) as is_judged,
+                    case when h.units_before = 0 or a.by_deposits <> a.by_deposits_before or a.other_login
+                           or (a.by_deposits_before is null and a.by_deposits) then 'base' else 'update' end as kind_expected
+             from applied a full join steps h using (account, version)
+             left join (select account, reports_since from pools) p using (account)
            )
            select * from (
-             select format('report %s of account %s', a.message_id, a.account) as "place!",
-                    format('profit %s at version %s', a.level, a.version) as "expected!",
-                    format('profit %s', coalesce(h.profit, 0)) as "found!"
-             from applied a left join steps h using (account, version)
-             where a.message_id is not null and a.level is distinct from coalesce(h.profit, 0)
-             limit 1) as unlike
-           union all select * from (
-             select format('account %s version %s (%s)', account, version, kind),
-                    case when message_id is null then 'a report that was applied'
-                         else format('%s by report %s', kind_expected, message_id) end, kind
-             from moved where message_id is null or kind <> kind_expected
-             order by account, version limit 1) as without
+             select case when is_unlike then format('report %s of account %s', message_id, account)
+                         else format('account %s version %s (%s)', account, version, kind) end as "place!",
+                    case when is_unlike then format('profit %s at version %s', level, version)
+                         when message_id is null then 'a report that was applied'
+                         else format('%s by report %s', kind_expected, message_id) end as "expected!",
+                    case when is_unlike then format('profit %s', coalesce(profit, 0)) else kind end as "found!"
+             from compared where is_unlike or (is_judged and (message_id is null or kind <> kind_expected))
+             order by not is_unlike, account, version limit 1) as unlike
            union all select * from (
              select format('pool of account %s', account), format('profit by %s', a.definition),
                     format('profit by %s', p.definition)
              from pools p
-             join (select distinct on (account) account, case when by_deposits then 'deposits' else 'profit' end
-                       as definition
-                   from report_chain order by account, place desc) a using (account)
+             join (select account, case (max(array[place, by_deposits::integer]))[2] when 1 then 'deposits'
+                       else 'profit' end as definition
+                   from report_chain group by account) a using (account)
              where p.definition is distinct from a.definition
              limit 1) as definitions
            limit 1"#
