@@ -112,15 +112,14 @@ pub async fn in_time<T>(work: impl Future<Output = Result<T, sqlx::Error>>) -> R
     tokio::time::timeout(ANSWER_TIMEOUT, work).await.unwrap_or_else(late)
 }
 
-/// Whether this process and the database have the same day, for what can't be undone: a clock that is wrong is an hour's
-/// mistake, and a year's loss.
+/// Whether this process's clock is not ahead of the database's by more than a day, for what can't be undone: a wrong clock is
+/// an hour's mistake, and a year's loss.
 pub async fn agrees_on_the_day(db: &mut PgConnection, now: OffsetDateTime) -> Result<bool, sqlx::Error> {
-    let apart: Option<bool> =
-        sqlx::query_scalar!("select abs(extract(epoch from now() - $1)) > 86400", now).fetch_one(db).await?;
-    if apart != Some(false) {
-        tracing::error!(%now, "the clock here and the database's are more than a day apart: nothing old is removed");
+    let agrees = sqlx::query_scalar!(r#"select $1 < now() + interval '1 day' as "agrees!""#, now).fetch_one(db).await?;
+    if !agrees {
+        tracing::error!(%now, "the clock here is more than a day ahead of the database's: nothing old is removed");
     }
-    Ok(apart == Some(false))
+    Ok(agrees)
 }
 
 /// Keeps the ring as the table of keys is. The first reading is what lets keys of the table in.
