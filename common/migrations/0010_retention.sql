@@ -128,9 +128,9 @@ begin
     if not exists (select from month_partitions(parent) as m where m.month = retire_month.month and m.ends_at <= now()) then
         raise exception '% is no month of % that is over', month, parent;
     end if;
-    -- Nobody writes what is so old; whoever does all the same waits, and finds no such month.
-    execute format('lock table %I in share mode', month);
     if unproved <> 'false' then
+        -- Nobody writes what is so old; whoever does all the same waits, and finds no such month.
+        execute format('lock table %I in share mode', month);
         execute format('select count(*) from %I h left join last_checkpoints c using (account) where ' || unproved, month)
             into unproved_rows;
         if unproved_rows > 0 then
