@@ -215,10 +215,9 @@ async fn an_answer_that_breaks_off_is_a_bad_gateway() {
     bridge.finish().await;
 }
 
-/// Goal: the relay waits for nothing of its own: it adds less than half a millisecond to most requests, on a machine that is
-/// busy with other tests, too.
+/// Goal: what the relay adds to a request is below half a millisecond for 99 of 100.
 #[tokio::test]
-async fn the_relay_adds_less_than_half_a_millisecond_to_most_requests() {
+async fn the_relay_adds_less_than_half_a_millisecond() {
     let dispatcher = Dispatcher::start().await;
     let bridge = bridge(format!("http://{}", dispatcher.address)).await;
     // The start of Wine, which takes both cores, is not what is measured.
@@ -229,7 +228,7 @@ async fn the_relay_adds_less_than_half_a_millisecond_to_most_requests() {
     let fast = bridge.metric("bridge_relay_added_seconds_bucket{le=\"0.0005\"}").await;
     let all = bridge.metric("bridge_relay_added_seconds_count").await;
     println!("{fast} of {all} requests below 0.5 ms");
-    assert!(all >= 500.0 && fast / all >= 0.8, "{fast} of {all}");
+    assert!(all >= 500.0 && fast / all >= 0.99, "{fast} of {all}");
     bridge.finish().await;
 }
 
