@@ -78,7 +78,7 @@ struct Fight {
     desk: Desk,
     ea: Option<Ea>,
     choices: Choices,
-    /// Kills by what was killed, and how many of those of the Expert Advisor found a claim under way.
+    /// Kills by what was killed, beside the first; and how many of all of the Expert Advisor found a claim under way.
     kills: BTreeMap<&'static str, usize>,
     in_mid_work: usize,
 }
@@ -112,26 +112,26 @@ impl Fight {
         self.ea = Some(self.desk.start(&url, self.sandbox.keys.terminal(), &inputs));
     }
 
+    /// Kills the Expert Advisor, at work if there is some within this time, and starts it again.
+    async fn kill_ea(&mut self, patience: Duration) {
+        let looked = Instant::now();
+        while unfinished(&self.desk) == 0 && looked.elapsed() < patience {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        self.ea.take().unwrap().killed().await;
+        self.in_mid_work += usize::from(unfinished(&self.desk) > 0);
+        self.start_ea();
+    }
+
     async fn kill_one(&mut self) {
         let what = match self.choices.below(10) {
-            // The first of all in any case, so that each run has one.
-            _ if self.kills.is_empty() => "expert advisor",
             0..=5 => "expert advisor",
             6..=7 => "services",
             _ => "connection to the broker",
         };
         *self.kills.entry(what).or_default() += 1;
         match what {
-            "expert advisor" => {
-                // It is to be hit at work, as far as there is work.
-                let looked = Instant::now();
-                while unfinished(&self.desk) == 0 && looked.elapsed() < Duration::from_millis(500) {
-                    tokio::time::sleep(Duration::from_millis(1)).await;
-                }
-                self.ea.take().unwrap().killed().await;
-                self.in_mid_work += usize::from(unfinished(&self.desk) > 0);
-                self.start_ea();
-            }
+            "expert advisor" => self.kill_ea(Duration::from_millis(500)).await,
             "services" => {
                 self.services.kill().await;
                 self.services.start();
@@ -182,6 +182,10 @@ async fn fight(signals: usize, seed: u64) {
         ids
     });
     fight.desk.call(Request::SetLatency { ms: 20 });
+    // One of these has to find work, for which the services must be there first: it may take them a while.
+    while fight.in_mid_work == 0 && !posting.is_finished() {
+        fight.kill_ea(DRAIN).await;
+    }
     while !posting.is_finished() {
         let rest = 150 + fight.choices.below(450);
         tokio::time::sleep(Duration::from_millis(rest)).await;
@@ -222,7 +226,7 @@ async fn fight(signals: usize, seed: u64) {
     assert_eq!(sqlx::query_scalar::<_, i64>(anomalies).fetch_one(&mut db).await.unwrap(), 0);
     db.close().await.unwrap();
     println!(
-        "{signals} signals, kills {:?}, {} of the Expert Advisor with claims under way; {outcomes:?}",
+        "{signals} signals, further kills {:?}, {} of the Expert Advisor with claims under way; {outcomes:?}",
         fight.kills, fight.in_mid_work
     );
     assert!(fight.in_mid_work > 0, "no kill found work under way: this proves nothing");
