@@ -1,9 +1,10 @@
 //! Tables of what may happen, and properties of every choice.
 
-use common::domain::{Mode, Percent, Volume};
+use common::domain::{Action, Mode, Order, OrderType, Percent, Volume};
 use proptest::prelude::*;
 use rust_decimal::Decimal;
 
+use super::anomaly::Doubt;
 use super::gate::{Day, State};
 use super::*;
 
