@@ -57,6 +57,8 @@ impl Terminal<'_> {
             Err(error) => error,
         };
         secret::remove(&self.configuration());
+        // What it left is yet to be ended, which takes a while: nobody is told meanwhile that it runs.
+        self.parts.terminal.set(State::Down(why.clone()));
         self.wine.end_all().await;
         why
     }

@@ -160,14 +160,23 @@ pub fn build(build: &Build) -> Result<bool, BuildError> {
     let _held = hold(&folder)?;
     let include = format!("-I{}", runtime.display());
     options.push(&include);
-    let changed = compile(&folder, &[("expert.cpp", &program)], "", &options)?;
-    if !changed && build.out.exists() {
+    compile(&folder, &[("expert.cpp", &program)], "", &options)?;
+    let expert = folder.join("expert.o");
+    // A build that was killed before it linked leaves the program of an earlier source.
+    if made(&build.out) > made(&expert) {
         return Ok(false);
     }
     let mut objects: Vec<PathBuf> = sources(RUNTIME).map(|name| runtime.join(name).with_extension("o")).collect();
-    objects.push(folder.join("expert.o"));
-    link(&objects, &build.out, &options)?;
+    objects.push(expert);
+    let linked = folder.join("linked");
+    link(&objects, &linked, &options)?;
+    fs::rename(&linked, &build.out).map_err(at(&build.out))?;
     Ok(true)
+}
+
+/// When a file was written last; none where there is none.
+fn made(path: &Path) -> Option<std::time::SystemTime> {
+    fs::metadata(path).and_then(|file| file.modified()).ok()
 }
 
 fn at(path: &Path) -> impl FnOnce(std::io::Error) -> BuildError {
@@ -218,9 +227,8 @@ fn digest(parts: &[&str]) -> String {
     })
 }
 
-/// Compiles what has changed, as many at once as there are processors; false: nothing had. `headers` stands for the
-/// texts of what is included.
-fn compile(folder: &Path, units: &[(&str, &str)], headers: &str, options: &[&str]) -> Result<bool, BuildError> {
+/// Compiles what has changed, as many at once as there are processors. `headers` stands for the texts of what is included.
+fn compile(folder: &Path, units: &[(&str, &str)], headers: &str, options: &[&str]) -> Result<(), BuildError> {
     let mut wanted = Vec::new();
     for (name, text) in units {
         let path = folder.join(name);
@@ -235,7 +243,6 @@ fn compile(folder: &Path, units: &[(&str, &str)], headers: &str, options: &[&str
             wanted.push((path, mark, sum));
         }
     }
-    let changed = !wanted.is_empty();
     let queue = Mutex::new(wanted);
     let failure = Mutex::new(None);
     std::thread::scope(|scope| {
@@ -254,7 +261,7 @@ fn compile(folder: &Path, units: &[(&str, &str)], headers: &str, options: &[&str
     });
     match failure.into_inner() {
         Ok(Some(error)) => Err(error),
-        _ => Ok(changed),
+        _ => Ok(()),
     }
 }
 

@@ -6,14 +6,14 @@ mod support;
 
 use std::time::Duration;
 
-use private::{Program, Scratch, free_port, within};
+use private::{Program, Scratch, within};
 use reqwest::Method;
 use rustix::process::Signal;
 use serde_json::{Value, json};
 use sqlx::AssertSqlSafe;
 use stack::client::Client;
 use stack::sandbox::Sandbox;
-use support::{Whole, eventually, servers};
+use support::{Whole, eventually, free_port, servers};
 
 const CONFIRMED_AT: &str = r#"pipeline_heartbeat_timestamp_seconds{account="main"}"#;
 /// How often accounts are sent one, as rarely as it can be set: a test moves the clock for the next.

@@ -6,13 +6,13 @@ mod support;
 
 use std::time::Duration;
 
-use private::{Program, Scratch, free_port, within};
+use private::{Program, Scratch, within};
 use reqwest::Method;
 use rustix::process::Signal;
 use serde_json::{Value, json};
 use stack::client::Client;
 use stack::sandbox::Sandbox;
-use support::{eventually, servers};
+use support::{eventually, free_port, servers};
 
 const READY: Duration = Duration::from_secs(30);
 /// What must stand in no log.

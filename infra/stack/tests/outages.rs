@@ -17,7 +17,7 @@ use lapin::options::{BasicPublishOptions, ConfirmSelectOptions, QueueDeclareOpti
 use lapin::types::FieldTable;
 use lapin::{BasicProperties, Channel, Connection, ConnectionProperties};
 use load::{Load, SYMBOLS, account_for};
-use private::{Program, Scratch, fills, free_port, within};
+use private::{Program, Scratch, fills, within};
 use reqwest::Method;
 use rust_decimal::Decimal;
 use rustix::process::Signal;
@@ -29,7 +29,7 @@ use stack::platform::Platform;
 use stack::sandbox::{Sandbox, lift_limits};
 use stack::servers::Servers;
 use stack::terminal;
-use support::Whole;
+use support::{Whole, free_port};
 use tokio_util::sync::CancellationToken;
 
 /// No answer may take longer, whatever is away: a publish is given 2 s, and this machine may be busy.

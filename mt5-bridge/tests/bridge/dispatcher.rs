@@ -1,6 +1,7 @@
 //! The dispatcher's side of the wire: holds polls until a signal is offered, and notes every request down.
 
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -39,6 +40,7 @@ pub(crate) struct Dispatcher {
     pub(crate) address: SocketAddr,
     asked: Arc<Mutex<Vec<Asked>>>,
     offers: watch::Sender<Option<&'static str>>,
+    waits: Arc<AtomicUsize>,
 }
 
 impl Dispatcher {
@@ -49,7 +51,7 @@ impl Dispatcher {
     /// The same over any kind of connection.
     pub(crate) fn serve(listener: impl Listener<Addr = SocketAddr>) -> Self {
         let address = listener.local_addr().expect("an address");
-        let dispatcher = Self { address, asked: Arc::default(), offers: watch::Sender::default() };
+        let dispatcher = Self { address, asked: Arc::default(), offers: watch::Sender::default(), waits: Arc::default() };
         let router = Router::new().fallback(answer).with_state(dispatcher.clone());
         tokio::spawn(async move { axum::serve(listener, router).await });
         dispatcher
@@ -60,9 +62,30 @@ impl Dispatcher {
         self.asked.lock().expect("no panic").clone()
     }
 
+    /// Waits under way.
+    pub(crate) fn waits(&self) -> usize {
+        self.waits.load(Ordering::Relaxed)
+    }
+
     /// A signal that the next poll is handed.
     pub(crate) fn offer(&self, signal: &'static str) {
         self.offers.send_replace(Some(signal));
+    }
+}
+
+/// A wait under way: until it is answered, or whoever asked hangs up.
+struct Wait(Arc<AtomicUsize>);
+
+impl Wait {
+    fn begin(waits: &Arc<AtomicUsize>) -> Self {
+        waits.fetch_add(1, Ordering::Relaxed);
+        Self(Arc::clone(waits))
+    }
+}
+
+impl Drop for Wait {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -77,6 +100,7 @@ async fn answer(
     dispatcher.asked.lock().expect("no panic").push(asked.clone());
     let response = Response::builder().header("content-type", "application/json");
     if asked.is_wait() {
+        let _wait = Wait::begin(&dispatcher.waits);
         let mut offers = dispatcher.offers.subscribe();
         let _ = tokio::time::timeout(Duration::from_secs(25), offers.wait_for(Option::is_some)).await;
         return response.body("[]".into()).expect("an answer");

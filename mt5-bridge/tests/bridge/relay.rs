@@ -12,9 +12,11 @@ use crate::words::Words;
 
 const POLL: &str = "/api/signals/pending?limit=10&wait_ms=0&protocol=2&terminal=unit-1";
 
-/// With a terminal that is silent, so that all traffic is the test's.
+/// With a terminal that is silent, so that all traffic is the test's, and that has started: Wine takes both cores for it.
 async fn bridge(url: String) -> Bridge {
-    Bridge::start(Options { dispatcher: url, installed: true, mode: "silent", settings: &[] }).await
+    let bridge = Bridge::start(Options { dispatcher: url, installed: true, mode: "silent", settings: &[] }).await;
+    eventually("the terminal runs", || async { bridge.process("terminal64.exe") }).await;
+    bridge
 }
 
 async fn poll(bridge: &Bridge) -> Answer {
@@ -122,13 +124,15 @@ async fn a_silent_expert_is_not_waited_for() {
     let dispatcher = Dispatcher::start().await;
     let bridge = bridge(format!("http://{}", dispatcher.address)).await;
     until_waiting(&bridge, &dispatcher).await;
-    let (silent, count) = (Instant::now(), || dispatcher.asked().len());
-    // The wait is given up after five seconds; nothing may be asked after that.
-    let settled =
-        eventually("the wait is given up", || async { (silent.elapsed() > Duration::from_secs(6)).then(count) }).await;
+    eventually("the wait is under way", || async { (dispatcher.waits() == 1).then_some(()) }).await;
+    // Long before the 25 s that it asked for.
+    let silent = Instant::now();
+    eventually("the wait is given up", || async { (dispatcher.waits() == 0).then_some(()) }).await;
+    assert!(silent.elapsed() < Duration::from_secs(20), "{:?}", silent.elapsed());
+    let settled = dispatcher.asked().len();
     dispatcher.offer("{\"id\":8}");
     eventually("time passes", || async { (silent.elapsed() > Duration::from_secs(8)).then_some(()) }).await;
-    assert_eq!(count(), settled);
+    assert_eq!(dispatcher.asked().len(), settled);
     assert_eq!(&poll(&bridge).await.body[..], b"[{\"id\":8}]");
     bridge.finish().await;
 }
@@ -212,23 +216,6 @@ async fn an_answer_that_breaks_off_is_a_bad_gateway() {
     assert_eq!(poll(&bridge).await.status, StatusCode::OK);
     let health = bridge.health().await;
     assert_eq!(health["dispatcher"], serde_json::json!({"ok": true, "state": "answered 0 s ago"}));
-    bridge.finish().await;
-}
-
-/// Goal: what the relay adds to a request is below half a millisecond for 99 of 100.
-#[tokio::test]
-async fn the_relay_adds_less_than_half_a_millisecond() {
-    let dispatcher = Dispatcher::start().await;
-    let bridge = bridge(format!("http://{}", dispatcher.address)).await;
-    // The start of Wine, which takes both cores, is not what is measured.
-    eventually("the terminal runs", || async { bridge.process("terminal64.exe") }).await;
-    for _ in 0..500 {
-        bridge.relay(Method::GET, "/api/signals/unresolved", &[], "").await;
-    }
-    let fast = bridge.metric("bridge_relay_added_seconds_bucket{le=\"0.0005\"}").await;
-    let all = bridge.metric("bridge_relay_added_seconds_count").await;
-    println!("{fast} of {all} requests below 0.5 ms");
-    assert!(all >= 500.0 && fast / all >= 0.99, "{fast} of {all}");
     bridge.finish().await;
 }
 

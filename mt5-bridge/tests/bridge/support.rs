@@ -16,8 +16,9 @@ use tokio::process::{Child, Command};
 use crate::prefix::{TERMINAL_FOLDER, copy_prefix, standin};
 use crate::process::{Process, signal};
 
-/// How long a condition may take to come true: starting Wine anew is part of most.
-pub(crate) const DEADLINE: Duration = Duration::from_mins(1);
+/// How long a condition may take to come true: making a Wine prefix and starting Wine anew, on a busy machine, are part of
+/// most.
+pub(crate) const DEADLINE: Duration = Duration::from_mins(3);
 /// How long a stop may take, a terminal that hangs included.
 const STOP_DEADLINE: Duration = Duration::from_secs(15);
 pub(crate) const KEY: &str = "mt5c_terminal_secret-of-the-terminal";
@@ -55,7 +56,7 @@ impl Bridge {
     /// Starts one whose terminal works.
     pub(crate) async fn start(options: Options<'_>) -> Self {
         let folder = own_folder();
-        let ports: [u16; 4] = free_ports();
+        let ports = [(); 4].map(|()| free_port());
         if options.installed {
             copy_prefix(&folder.join("data/wine")).await;
             let mode = folder.join("data/wine").join(TERMINAL_FOLDER).join("standin-mode.txt");
@@ -181,9 +182,11 @@ impl Bridge {
         Process::all().filter(ours).collect()
     }
 
-    /// The one whose command line has this word.
+    /// The one whose command line has this word, but for those that are to end it.
     pub(crate) fn process(&self, word: &str) -> Option<u32> {
-        self.processes().iter().find(|process| process.command.contains(word) && process.state != 'Z').map(|one| one.id)
+        let ends = |command: &str| command.contains("wineserver -k") || command.contains("taskkill");
+        let is_it = |process: &&Process| process.command.contains(word) && process.state != 'Z';
+        self.processes().iter().filter(is_it).find(|process| !ends(&process.command)).map(|process| process.id)
     }
 }
 
@@ -260,8 +263,13 @@ fn own_folder() -> PathBuf {
     folder
 }
 
-/// Ports that were free just now.
-fn free_ports<const COUNT: usize>() -> [u16; COUNT] {
-    let taken = [(); COUNT].map(|()| std::net::TcpListener::bind("127.0.0.1:0").expect("a port"));
-    taken.map(|listener| listener.local_addr().expect("an address").port())
+/// A port that nobody else is given as long as this process lives: a socket has it and does not listen. Servers that take
+/// such a port, as all do here, can listen on it, again and again.
+pub(crate) fn free_port() -> u16 {
+    let holder = tokio::net::TcpSocket::new_v4().expect("a socket");
+    holder.set_reuseaddr(true).expect("an option");
+    holder.bind(([127, 0, 0, 1], 0).into()).expect("a port");
+    let port = holder.local_addr().expect("an address").port();
+    std::mem::forget(holder);
+    port
 }

@@ -1,7 +1,6 @@
 //! Everything killed at random, again and again, in the middle of the work: no order twice, no wrong word, no signal lost.
 
 use std::collections::{BTreeMap, HashMap};
-use std::net::TcpListener;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
@@ -14,7 +13,7 @@ use stack::sandbox::{Sandbox, lift_limits};
 use tokio::process::{Child, Command};
 
 use super::desk::{Desk, Ea, program};
-use crate::support::{eventually, servers};
+use crate::support::{eventually, free_port, servers};
 
 /// Signals of one symbol wait for each other: enough symbols keep everybody busy.
 const SYMBOLS: usize = 20;
@@ -30,8 +29,7 @@ struct Services {
 
 impl Services {
     fn new(sandbox: &Sandbox) -> Self {
-        let free = || TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
-        let (address, metrics) = (free(), free());
+        let [address, metrics] = [free_port(), free_port()].map(|port| format!("127.0.0.1:{port}"));
         let mut environment = sandbox.environment();
         environment.push(("HTTP_ADDR".to_owned(), address.clone()));
         environment.push(("METRICS_ADDR".to_owned(), metrics));
@@ -201,9 +199,10 @@ async fn fight(signals: usize, seed: u64) {
         fight.kill_one().await;
     }
     let mut db = sqlx::PgConnection::connect(&fight.sandbox.settings.database_url).await.unwrap();
-    let open = "select count(*) from signals where state in ('pending', 'processing', 'unknown')";
+    let ended = "select count(*) from signals where state not in ('pending', 'processing', 'unknown')";
+    let accepted = i64::try_from(ids.len()).unwrap();
     let started = Instant::now();
-    while sqlx::query_scalar::<_, i64>(open).fetch_one(&mut db).await.unwrap() > 0 {
+    while sqlx::query_scalar::<_, i64>(ended).fetch_one(&mut db).await.unwrap() < accepted {
         assert!(started.elapsed() < DRAIN, "signals that do not end");
         tokio::time::sleep(Duration::from_millis(200)).await;
     }

@@ -14,7 +14,7 @@ use super::gateway::{Gateway, Mood};
 use crate::support::{Whole, eventually};
 
 /// How long an order is under way to the broker where something is to happen meanwhile.
-const SLOW_MS: u64 = 1_500;
+const SLOW_MS: u64 = 5_000;
 
 /// How a story ended.
 #[derive(Debug, PartialEq)]
@@ -107,7 +107,7 @@ async fn begin_killed_while_sending(program: PathBuf, journal: Journal) -> (Whol
     ea.killed().await;
     desk.call(Request::SetLatency { ms: 0 });
     harm(&desk, journal);
-    let again = desk.start(&whole.platform.url, whole.sandbox.keys.terminal(), &[("InpGraceSeconds", "3")]);
+    let again = desk.start(&whole.platform.url, whole.sandbox.keys.terminal(), &[("InpGraceSeconds", "8")]);
     eventually("it starts again", || async { (again.log().matches("Started").count() == 2).then_some(()) }).await;
     assert_eq!(desk.fills().len(), 0, "the order arrived too early for this story");
     if journal != Journal::Whole && journal != Journal::Torn {
@@ -154,7 +154,9 @@ pub(super) async fn late_arrival(program: PathBuf) -> Ending {
     let whole = Whole::start(&[]).await;
     let gateway = Gateway::open(&whole.platform.url).await;
     let desk = Desk::with(MarketConfig::default(), program);
-    let ea = desk.start(&gateway.url, whole.sandbox.keys.terminal(), &[]);
+    // The poll that is held up waits for the signal, however long that takes to be stored.
+    let inputs = [("InpTimeoutMs", "10000"), ("InpWaitMs", "5000")];
+    let ea = desk.start(&gateway.url, whole.sandbox.keys.terminal(), &inputs);
     ea.says("Started").await;
     gateway.set("/pending", Mood::Delays(Duration::from_millis(2_500)));
     let body = json!({"symbol": "EURUSD", "action": "BUY", "volume": 0.1, "ttl_seconds": 2});
@@ -264,7 +266,7 @@ async fn a_closing_of_which_nothing_is_left_is_done() {
     desk.under_way(1).await;
     ea.killed().await;
     desk.call(Request::SetLatency { ms: 0 });
-    let again = desk.start(&whole.platform.url, whole.sandbox.keys.terminal(), &[("InpGraceSeconds", "3")]);
+    let again = desk.start(&whole.platform.url, whole.sandbox.keys.terminal(), &[("InpGraceSeconds", "8")]);
     whole.sandbox.clock.advance(time::Duration::seconds(31));
     whole.state(&closing, "executed").await;
     again.says("nothing of it is left").await;

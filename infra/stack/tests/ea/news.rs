@@ -4,6 +4,7 @@ use rust_decimal::Decimal;
 use serde_json::{Value, json};
 use stack::client::decimal;
 use stack::market::{Filling, MarketConfig, OrderType, Request, SymbolSpec, TradeRequest, read_bars};
+use time::Duration;
 
 use super::desk::{Desk, program};
 use crate::support::{Whole, eventually};
@@ -14,6 +15,8 @@ use crate::support::{Whole, eventually};
 async fn closings_without_a_signal_are_told_with_their_profit() {
     let whole = Whole::start(&[]).await;
     let desk = Desk::open().await;
+    // No night costs anything meanwhile.
+    desk.days_pass(Desk::now() + Duration::days(1));
     desk.price("EURUSD", "1.10000");
     let ea = desk.trade(&whole);
     let order = |stops: Value| {
@@ -111,6 +114,8 @@ async fn replayed_bars_hit_stops_and_the_closings_are_told() {
     let whole = Whole::start(&[]).await;
     let config = MarketConfig { bars: [("EURUSD".to_owned(), bars)].into(), ..MarketConfig::default() };
     let desk = Desk::with(config, program().await);
+    // No night costs anything meanwhile.
+    desk.days_pass(Desk::now() + Duration::days(1));
     let ea = desk.trade(&whole);
     let mut opened = Vec::new();
     for (action, stop, price) in [("BUY", "tp", 1.1004), ("BUY", "sl", 1.097), ("SELL", "tp", 1.0952)] {

@@ -10,8 +10,8 @@ use stack::client::Client;
 use stack::sandbox::Sandbox;
 
 use super::steps::{SERVICES, ask, id, lets_in, text};
-use crate::private::{Program, Scratch, free_port, within};
-use crate::support::{Whole, servers};
+use crate::private::{Program, Scratch, within};
+use crate::support::{Whole, free_port, servers};
 
 /// How soon a new or revoked key counts everywhere.
 const SOON: Duration = Duration::from_secs(2);

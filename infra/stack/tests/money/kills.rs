@@ -13,8 +13,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::broker::{Broker, envelope};
 use super::steps::{assert_clean, five, full};
-use crate::private::{Program, Scratch, free_port};
-use crate::support::{Whole, eventually};
+use crate::private::{Program, Scratch};
+use crate::support::{Whole, eventually, free_port};
 
 /// A process with all services at this address.
 fn serve(scratch: &Scratch, sandbox: &Sandbox, address: SocketAddr) -> Program {

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use time::OffsetDateTime;
 use tokio::process::{Child, Command};
 
-use crate::support::eventually;
+use crate::support::{eventually, free_port};
 
 /// How often it looks, and how far the points of a graph are apart.
 const INTERVAL: Duration = Duration::from_millis(500);
@@ -46,9 +46,7 @@ impl Prometheus {
         });
         // YAML takes JSON.
         std::fs::write(folder.join("prometheus.yml"), config.to_string()).expect("it is written");
-        let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
-        let own = listener.local_addr().expect("an address");
-        drop(listener);
+        let own = format!("127.0.0.1:{}", free_port());
         let process = Command::new("setpriv")
             .args(["--pdeathsig", "KILL", "--", "prometheus", "--log.level=warn"])
             .arg(format!("--config.file={}", folder.join("prometheus.yml").display()))

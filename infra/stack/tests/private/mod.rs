@@ -26,12 +26,6 @@ pub async fn within<F: Future<Output = bool>>(deadline: Duration, what: &str, mu
     started.elapsed()
 }
 
-/// A port that nobody listens on.
-pub fn free_port() -> u16 {
-    let listener = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap();
-    listener.local_addr().unwrap().port()
-}
-
 /// A folder that the servers' users can pass through; removed at the end, with what still runs of it.
 pub struct Scratch {
     pub root: PathBuf,
@@ -140,6 +134,15 @@ impl Program {
 
     pub fn runs(&mut self) -> bool {
         self.child.try_wait().unwrap().is_none()
+    }
+
+    /// Whether it has begun to look after this signal, which ends it otherwise.
+    pub fn catches(&self, signal: Signal) -> bool {
+        let Some(id) = self.child.id() else { return false };
+        let status = std::fs::read_to_string(format!("/proc/{id}/status")).unwrap_or_default();
+        let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:"));
+        let caught = caught.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or(0);
+        caught >> (signal.as_raw() - 1) & 1 == 1
     }
 
     pub fn signal(&self, signal: Signal) {

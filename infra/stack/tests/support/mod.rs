@@ -94,6 +94,17 @@ impl Whole {
     }
 }
 
+/// A port that nobody else is given as long as this process lives: a socket has it and does not listen. Servers that take
+/// such a port, as all do here, can listen on it, again and again.
+pub fn free_port() -> u16 {
+    let holder = tokio::net::TcpSocket::new_v4().expect("a socket");
+    holder.set_reuseaddr(true).expect("an option");
+    holder.bind(([127, 0, 0, 1], 0).into()).expect("a port");
+    let port = holder.local_addr().expect("an address").port();
+    std::mem::forget(holder);
+    port
+}
+
 /// Waits for a condition; panics with `what` when it does not come true within [`DEADLINE`].
 pub async fn eventually<T, F: Future<Output = Option<T>>>(what: &str, mut look: impl FnMut() -> F) -> T {
     let started = Instant::now();
