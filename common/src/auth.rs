@@ -177,7 +177,15 @@ struct Keys {
     environment: HashMap<String, ApiKey>,
     database: Option<HashMap<String, ApiKey>>,
     revoked: HashSet<String>,
+    /// Looks at the table that were begun.
+    looks: u64,
+    /// The look that gave what is known.
+    newest: u64,
 }
+
+/// A look at the table of keys, which may end after one that was begun later and saw more.
+#[derive(Clone, Copy, Debug)]
+pub struct Look(u64);
 
 impl Keys {
     fn find(&self, id: &str) -> Option<&ApiKey> {
@@ -190,14 +198,26 @@ impl KeyRing {
     /// A ring that knows the environment's keys only, so far.
     pub fn new(environment: &[ApiKey], clock: Clock) -> Self {
         let environment = by_id(environment.to_vec());
-        Self { clock, keys: Arc::new(RwLock::new(Keys { environment, database: None, revoked: HashSet::new() })) }
+        let keys = Keys { environment, database: None, revoked: HashSet::new(), looks: 0, newest: 0 };
+        Self { clock, keys: Arc::new(RwLock::new(keys)) }
     }
 
-    /// Takes over what the database holds now: keys, and the ids of those that were revoked.
-    pub fn replace(&self, keys: Vec<ApiKey>, revoked: HashSet<String>) {
+    /// Begins a look at the table, before it is read.
+    pub fn look(&self) -> Look {
         let mut guard = self.keys.write().unwrap_or_else(std::sync::PoisonError::into_inner);
-        guard.database = Some(by_id(keys));
-        guard.revoked = revoked;
+        guard.looks += 1;
+        Look(guard.looks)
+    }
+
+    /// Takes over what this look found in the database: keys, and the ids of those that were revoked. Nothing where a look
+    /// that was begun later has said already what it found.
+    pub fn replace(&self, look: Look, keys: Vec<ApiKey>, revoked: HashSet<String>) {
+        let mut guard = self.keys.write().unwrap_or_else(std::sync::PoisonError::into_inner);
+        if look.0 > guard.newest {
+            guard.newest = look.0;
+            guard.database = Some(by_id(keys));
+            guard.revoked = revoked;
+        }
     }
 
     /// Who holds this key.

@@ -136,6 +136,7 @@ pub async fn follow_keys(pool: PgPool, ring: KeyRing, stop: CancellationToken) {
 
 /// Takes over the table of keys as it is now.
 pub async fn read_keys(pool: &PgPool, ring: &KeyRing) -> Result<(), sqlx::Error> {
+    let look = ring.look();
     let rows = sqlx::query!(
         "select key_id, principal, secret_sha256, scopes, account, user_id, expires_at, revoked_at from api_keys"
     )
@@ -164,6 +165,6 @@ pub async fn read_keys(pool: &PgPool, ring: &KeyRing) -> Result<(), sqlx::Error>
             }
         }
     }
-    ring.replace(keys, revoked);
+    ring.replace(look, keys, revoked);
     Ok(())
 }

@@ -16,7 +16,7 @@ fn a_key_opens_only_with_its_own_secret() {
     assert_eq!(ring.identify(Some(&two)).unwrap_err(), AuthError::NotYetKnown);
     let forged = format!("{}x", &one[..one.len() - 1]);
     assert_eq!(ring.identify(Some(&forged)).unwrap_err(), AuthError::Wrong);
-    ring.replace(Vec::new(), HashSet::new());
+    ring.replace(ring.look(), Vec::new(), HashSet::new());
     assert_eq!(ring.identify(Some(&two)).unwrap_err(), AuthError::Wrong);
     assert!(ring.identify(Some(&one)).is_ok());
 }
@@ -44,14 +44,14 @@ fn a_key_that_ended_is_not_known_any_more() {
     let (short, long) = (key(1), key(10));
     let ring = KeyRing::new(&[], clock.clone());
     assert!(!ring.knows(&long.identity));
-    ring.replace(vec![short.clone(), long.clone()], HashSet::new());
+    ring.replace(ring.look(), vec![short.clone(), long.clone()], HashSet::new());
     assert!(ring.knows(&short.identity) && ring.knows(&long.identity));
     clock.advance(time::Duration::minutes(2));
     assert!(!ring.knows(&short.identity) && ring.knows(&long.identity));
     let narrower = Identity { scopes: Vec::new(), ..(*long.identity).clone() };
-    ring.replace(vec![ApiKey { identity: narrower.into(), ..long.clone() }], HashSet::new());
+    ring.replace(ring.look(), vec![ApiKey { identity: narrower.into(), ..long.clone() }], HashSet::new());
     assert!(!ring.knows(&long.identity), "it may do something else now");
-    ring.replace(Vec::new(), HashSet::new());
+    ring.replace(ring.look(), Vec::new(), HashSet::new());
     assert!(!ring.knows(&long.identity));
 }
 
@@ -76,7 +76,7 @@ fn an_account_is_one_while_a_terminals_key_is_alive() {
         key("short", Scope::Terminal, 1),
         key("reader", Scope::Read, 10),
     ];
-    ring.replace(table, HashSet::from([revoked.identity.key_id.clone()]));
+    ring.replace(ring.look(), table, HashSet::from([revoked.identity.key_id.clone()]));
     assert_eq!(names(&ring), ["a", "b", "short"]);
     clock.advance(time::Duration::minutes(2));
     assert_eq!(names(&ring), ["a", "b"]);
@@ -89,7 +89,7 @@ fn a_revoked_key_of_the_environment_opens_nothing() {
     let key = |text| ApiKey::new(text, identity()).unwrap();
     let ring = KeyRing::new(&[key(&one), key(&two)], Clock::default());
     let revoked = HashSet::from([key(&one).identity.key_id.clone()]);
-    ring.replace(Vec::new(), revoked);
+    ring.replace(ring.look(), Vec::new(), revoked);
     assert_eq!(ring.identify(Some(&one)).unwrap_err(), AuthError::Wrong);
     assert!(!ring.knows(&key(&one).identity) && ring.identify(Some(&two)).is_ok());
 }
@@ -130,4 +130,18 @@ fn keys_without_a_checksum_stay_valid() {
         let ring = KeyRing::new(&[ApiKey::new(text, identity()).unwrap()], Clock::default());
         assert!(ring.identify(Some(text)).is_ok(), "{text}");
     }
+}
+
+/// Goal: a look at the table that took long does not undo what a later one found: a key that was revoked meanwhile stays so,
+/// and one that was made stays known.
+#[test]
+fn a_slow_look_does_not_undo_what_a_later_one_found() {
+    let texts = [(); 2].map(|()| ApiKey::generate().unwrap());
+    let [old, new] = [0, 1].map(|which| ApiKey::new(&texts[which], identity()).unwrap());
+    let ring = KeyRing::new(&[], Clock::default());
+    let slow = ring.look();
+    ring.replace(ring.look(), vec![new], HashSet::from([old.identity.key_id.clone()]));
+    ring.replace(slow, vec![old], HashSet::new());
+    assert_eq!(ring.identify(Some(&texts[0])).unwrap_err(), AuthError::Wrong);
+    assert!(ring.identify(Some(&texts[1])).is_ok());
 }

@@ -179,8 +179,10 @@ async fn a_key_stands_for_one_signal() {
     let other = json!({"signal_id": "S-1", "symbol": "EURUSD", "action": "SELL", "volume": 0.1});
     let (status, problem) = whole.operator.send(Method::POST, "/api/signal", Some(&other)).await.unwrap();
     assert_eq!((status.as_u16(), &problem["code"]), (422, &json!("idempotency_key_reused")));
-    whole.state(&first, "pending").await;
-    assert_eq!(count(&whole, "signals").await, 1);
+    // The queue keeps its order: all of these were looked at before the next.
+    let next = whole.post(json!({"symbol": "EURUSD", "action": "SELL", "volume": 0.1})).await;
+    whole.state(&next, "pending").await;
+    assert_eq!(count(&whole, "signals").await, 2);
     whole.finish().await;
 }
 

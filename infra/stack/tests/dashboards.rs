@@ -28,17 +28,15 @@ const RATE_LOOKS: u32 = 5;
 /// is not ready, a process that does not answer.
 #[tokio::test(flavor = "multi_thread")]
 async fn every_panel_has_data_under_load_that_it_had_not_before() {
-    let mut whole = with_books().await;
-    let address = whole.platform.metrics.trim_start_matches("http://").trim_end_matches("/metrics").to_owned();
-    // Whoever starts again is found where it was.
-    whole.sandbox.settings.metrics_addr = address.parse().unwrap();
+    let whole = with_books().await;
+    let address = whole.sandbox.settings.metrics_addr.to_string();
     let scratch = Scratch::new();
     let prometheus = Prometheus::start(&scratch.root, &address);
     whole.report("10000", "10000").await;
     whole.poll("T").await;
     prometheus.sees("pipeline_account_equity{account=\"main\"} > 0").await;
     prometheus.watches(RATE_LOOKS).await;
-    let idle = prometheus.watches(IDLE_LOOKS).await;
+    let idle = prometheus.watches_without_a_gap(IDLE_LOOKS).await;
     let load = Window::open();
     let whole = whole.under_load(&prometheus).await;
     let load = load.closed();

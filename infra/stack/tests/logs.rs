@@ -81,6 +81,12 @@ fn lines(log: &str) -> Vec<Value> {
 fn story(lines: &[Value], signal_id: &str, fields: &[&str]) -> Vec<Value> {
     let mut own: Vec<&Value> = lines.iter().filter(|line| line.to_string().contains(signal_id)).collect();
     own.sort_by_key(|line| line["timestamp"].as_str());
+    // The broker confirms and hands on in the same moment: nobody decides which of both is told first.
+    if let [first, second, ..] = own.as_mut_slice()
+        && (&first["message"], &second["message"]) == (&json!("stored"), &json!("accepted"))
+    {
+        std::mem::swap(first, second);
+    }
     let told = |line: &&Value| {
         assert_eq!(line["signal.id"], signal_id, "{line}");
         fields.iter().map(|field| line[field].clone()).collect()
@@ -117,7 +123,10 @@ async fn one_search_tells_a_signals_whole_story() {
 
     let body = json!({"symbol": "EURUSD", "action": "BUY", "volume": 0.1, "signal_id": "key-1"});
     let executed = post(&ingest, &sandbox, "post-1", body.clone()).await;
-    state(executed.clone(), "pending").await;
+    within(READY, "it is told as stored", || async {
+        dispatcher.program.output().lines().any(|line| line.contains(&executed) && line.contains("\"stored\""))
+    })
+    .await;
     let terminal = sandbox.keys.terminal();
     let pending = "/api/signals/pending?protocol=2&terminal=T";
     let (_, claimed) = request(&dispatcher, terminal, "poll-1", pending, None).await;
@@ -129,7 +138,7 @@ async fn one_search_tells_a_signals_whole_story() {
     }
     assert_eq!(post(&ingest, &sandbox, "post-2", body).await, executed);
 
-    let soon = json!({"symbol": "GBPUSD", "action": "SELL", "volume": 0.1, "ttl_seconds": 1});
+    let soon = json!({"symbol": "GBPUSD", "action": "SELL", "volume": 0.1, "ttl_seconds": 5});
     let expired = post(&ingest, &sandbox, "post-3", soon).await;
     let large = json!({"symbol": "USDJPY", "action": "BUY", "volume": 11});
     let rejected = post(&ingest, &sandbox, "post-4", large).await;

@@ -51,7 +51,8 @@ impl Dispatcher {
     /// The same over any kind of connection.
     pub(crate) fn serve(listener: impl Listener<Addr = SocketAddr>) -> Self {
         let address = listener.local_addr().expect("an address");
-        let dispatcher = Self { address, asked: Arc::default(), offers: watch::Sender::default(), waits: Arc::default() };
+        let dispatcher =
+            Self { address, asked: Arc::default(), offers: watch::Sender::default(), waits: Arc::default() };
         let router = Router::new().fallback(answer).with_state(dispatcher.clone());
         tokio::spawn(async move { axum::serve(listener, router).await });
         dispatcher

@@ -40,16 +40,32 @@ async fn a_failed_execution_and_an_anomaly_arrive_and_an_acknowledged_anomaly_en
     let whole = Whole::start(&[]).await;
     let scratch = Scratch::new();
     let watch = Watch::start(&scratch.root, &whole.platform.metrics, &[]).await;
+    // The terminal goes on asking.
+    let asks = async {
+        loop {
+            assert!(whole.poll_with("limit=0&protocol=2&terminal=T&wait_ms=1000").await.is_empty());
+        }
+    };
+    tokio::select! {
+        () = asks => unreachable!("it asks for ever"),
+        () = failure_and_anomaly(&whole, &watch) => {}
+    }
+    assert_eq!(watch.told().into_iter().collect::<Vec<_>>(), ["Anomaly", "FailedExecution"]);
+    watch.stop().await;
+    whole.finish().await;
+}
+
+async fn failure_and_anomaly(whole: &Whole, watch: &Watch) {
     watch.fires(&["Watchdog"]).await;
-    failures_are_counted(&watch).await;
+    failures_are_counted(watch).await;
     let began = Instant::now();
-    fail(&whole).await;
+    fail(whole).await;
     watch.fires(&["FailedExecution", "Watchdog"]).await;
     let message = watch.arrives("FailedExecution", "firing", began).await;
     assert_eq!(message["alerts"][0]["labels"]["severity"], "warning");
 
     let began = Instant::now();
-    let done = claimed(&whole).await;
+    let done = claimed(whole).await;
     for (terminal, ticket, anomaly) in [("T", 7, Value::Null), ("U", 8, json!("second_ticket"))] {
         let report = json!({"id": done["id"], "attempt": done["attempt"], "terminal": terminal, "ticket": ticket,
             "deal": ticket, "volume": 0.1, "price": 1.1});
@@ -66,11 +82,8 @@ async fn a_failed_execution_and_an_anomaly_arrive_and_an_acknowledged_anomaly_en
     whole.operator.post(&path, &json!({"note": "the second position is closed"})).await.unwrap();
     watch.fires(&["FailedExecution", "Watchdog"]).await;
     watch.arrives("Anomaly", "resolved", began).await;
-    reads_as_it_should(&watch).await;
+    reads_as_it_should(watch).await;
     watch.beats_twice().await;
-    assert_eq!(watch.told().into_iter().collect::<Vec<_>>(), ["Anomaly", "FailedExecution"]);
-    watch.stop().await;
-    whole.finish().await;
 }
 
 /// What Telegram is given of the anomaly, its times aside.
@@ -119,9 +132,10 @@ async fn a_silent_terminal_arrives_alone_and_its_return_does() {
     watch.holds_back(&["AccountSilent"]).await;
 
     let back = Instant::now();
+    // Under another name each time, for one that was noted is noted again only after a while.
     let asks = async {
-        loop {
-            whole.poll("T").await;
+        for turn in 0.. {
+            whole.poll(&format!("T{turn}")).await;
             whole.report("10000", "10000").await;
             tokio::time::sleep(std::time::Duration::from_millis(100)).await;
         }

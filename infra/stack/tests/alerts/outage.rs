@@ -36,7 +36,8 @@ async fn of_a_lost_broker_people_are_told_and_not_of_what_follows() {
     let generator = sandbox.operator(&platform).unwrap();
     let posts = async {
         loop {
-            let signal = json!({"symbol": "EURUSD", "action": "BUY", "volume": 0.01});
+            // Of an account that there is not: none waits for a terminal, and alerts by that.
+            let signal = json!({"symbol": "EURUSD", "action": "BUY", "volume": 0.01, "account": "nobody"});
             generator.send(Method::POST, "/api/signal", Some(&signal)).await.expect("an answer");
             tokio::time::sleep(Duration::from_millis(200)).await;
         }

@@ -47,7 +47,8 @@ async fn story(whole: &Whole) -> BTreeMap<&'static str, String> {
     whole.state(&states["unknown"], "unknown").await;
     states.insert("rejected", whole.post(json!({"symbol": "E", "action": "BUY", "volume": 11})).await);
     states.insert("expired", whole.post(json!({"symbol": "F", "action": "BUY", "ttl_seconds": 1})).await);
-    whole.state(&states["expired"], "pending").await;
+    let expired = &states["expired"];
+    eventually("it is stored", || async { whole.operator.signal(expired).await.unwrap() }).await;
     whole.sandbox.clock.advance(time::Duration::seconds(2));
     states.insert("processing", whole.post(buy("G")).await);
     whole.state(&states["processing"], "pending").await;

@@ -55,7 +55,7 @@ impl Story {
 
     async fn members(&self) {
         eventually("the account is known", || async {
-            self.whole.operator.get("/api/account/stats").await.ok().filter(|stats| stats["account"]["balance"] != 0)
+            self.whole.operator.get("/api/account/stats").await.ok().filter(|stats| stats["account"].is_object())
         })
         .await;
         for (user, investment) in [("anna", 3_000), ("ben", 3_333), ("carla", 3_667)] {

@@ -131,7 +131,7 @@ impl Whole {
         let Self { mut sandbox, platform, .. } = self;
         assert!(platform.stop().await);
         prometheus.sees("up == 0").await;
-        sandbox.settings.limits.rate_per_key = 1;
+        sandbox.settings.limits.rate_per_key = 2;
         sandbox.settings.heartbeat = time::Duration::SECOND;
         let platform = sandbox.start().await.unwrap();
         let operator = sandbox.operator(&platform).unwrap();

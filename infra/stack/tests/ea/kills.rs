@@ -179,11 +179,10 @@ async fn fight(signals: usize, seed: u64) {
         }
         ids
     });
+    // The first has to find work, for which the services must be there: it may take them a while.
+    fight.desk.call(Request::SetLatency { ms: 500 });
+    fight.kill_ea(DRAIN).await;
     fight.desk.call(Request::SetLatency { ms: 20 });
-    // One of these has to find work, for which the services must be there first: it may take them a while.
-    while fight.in_mid_work == 0 && !posting.is_finished() {
-        fight.kill_ea(DRAIN).await;
-    }
     while !posting.is_finished() {
         let rest = 150 + fight.choices.below(450);
         tokio::time::sleep(Duration::from_millis(rest)).await;

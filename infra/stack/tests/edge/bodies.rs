@@ -6,7 +6,7 @@ use common::config::Limits;
 use serde_json::{Value, json};
 
 use super::wire::{HOME, Wire, ask, platform, request};
-use crate::support::Whole;
+use crate::support::{Whole, eventually};
 
 /// One endpoint of each service.
 const PATHS: [&str; 3] = ["/api/signal", "/api/account/update", "/api/users"];
@@ -22,8 +22,14 @@ async fn assert_nothing_stored(whole: Whole, members: i64) {
     // The queue keeps its order: what came before would be stored before.
     let posted = whole.post(json!({"symbol": "EURUSD", "action": "SELL"})).await;
     whole.state(&posted, "pending").await;
+    whole.report("1000", "1000").await;
+    eventually("the report is recorded", || async {
+        let stats = whole.operator.get("/api/account/stats").await.unwrap();
+        (stats["account"].is_object()).then_some(())
+    })
+    .await;
     let mut db = whole.sandbox.database().await.unwrap();
-    for (table, expected) in [("signals", 1), ("users", members), ("account_state", 0)] {
+    for (table, expected) in [("signals", 1), ("users", members), ("account_state", 1)] {
         let query = sqlx::AssertSqlSafe(format!("select count(*) from {table}"));
         let stored: i64 = sqlx::query_scalar(query).fetch_one(&mut db).await.unwrap();
         assert_eq!(stored, expected, "{table}");

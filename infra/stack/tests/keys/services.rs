@@ -97,13 +97,15 @@ async fn a_key_counts_and_ends_at_every_service_within_two_seconds() {
     let old = operator.post("/api/keys", &body).await.unwrap();
     everywhere(&clients_of(&old), true, Instant::now()).await;
     let rotate = json!({"overlap_seconds": 0, "ttl_seconds": 4});
+    let asked = Instant::now();
     let new = operator.post(&format!("/api/keys/{}/rotate", id(&old)), &rotate).await.unwrap();
     let rotated = Instant::now();
     let known = everywhere(&clients_of(&new), true, rotated).await;
     let refused = everywhere(&clients_of(&old), false, rotated).await;
     assert!(known < SOON && refused < SOON, "known after {known:?}, refused after {refused:?}");
     let ended = everywhere(&clients_of(&new), false, rotated).await;
-    assert!((4_000 - 500..6_000).contains(&ended.as_millis()), "expired after {ended:?}");
+    assert!(asked.elapsed() >= Duration::from_secs(4), "expired after {:?}", asked.elapsed());
+    assert!(ended < Duration::from_secs(6), "expired after {ended:?}");
     made.extend([old, new]);
 
     for service in &services {

@@ -199,6 +199,8 @@ impl Whole {
 #[tokio::test]
 async fn how_an_account_stands_is_a_gauge() {
     let whole = Whole::start(&[]).await;
+    // The day of a loss is not over meanwhile.
+    whole.noon();
     let told = async |name: &str, value: u8| whole.told(&format!("{name}{{account=\"main\"}} {value}")).await;
     let figures = |equity: i64, connected: bool| {
         json!({"balance": 1_000, "equity": equity, "margin": 0, "free_margin": 1_000, "profit": 0, "net_deposits": 1_000,

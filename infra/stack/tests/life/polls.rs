@@ -278,9 +278,11 @@ async fn ten_thousand_pending_signals_are_all_handed_out_once() {
 #[tokio::test]
 async fn a_symbol_is_found_behind_a_long_queue_of_another() {
     let whole = Whole::start(&[]).await;
-    let first = whole.claimed("S0").await;
+    let first = whole.buy("S0").await;
     post_many(&whole.operator, 5_000, 1, "CLOSE").await;
     let other = whole.stored(json!({"symbol": "EURUSD", "action": "CLOSE"})).await;
+    let first = whole.poll_with("limit=1&protocol=2&terminal=T").await.into_iter().find(|one| id(one) == id(&first));
+    let first = first.expect("the oldest");
     let started = Instant::now();
     let claimed = whole.poll("T").await;
     println!("found in {:?}", started.elapsed());

@@ -26,7 +26,7 @@ impl Whole {
     }
 
     /// Sets the platform's clock to noon of tomorrow.
-    fn noon(&self) {
+    pub(super) fn noon(&self) {
         let now = self.sandbox.clock.now();
         self.sandbox.clock.advance(now.replace_time(Time::MIDNIGHT) + Duration::hours(36) - now);
     }

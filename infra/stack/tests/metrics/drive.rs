@@ -7,19 +7,21 @@ use reqwest::StatusCode;
 use serde_json::{Value, json};
 use time::Duration;
 
-use crate::support::{Whole, eventually};
+use crate::support::{Whole, eventually, free_port};
 
 /// How long one of the signals waits for its terminal.
 pub(super) const WAIT: Duration = Duration::seconds(5);
 /// How long one is in the hands of a terminal that says nothing.
 pub(super) const SILENCE: Duration = Duration::seconds(31);
 
-/// A platform whose audit log had entries before it started, since that is when it looks at them.
+/// A platform whose audit log had entries before it started, since that is when it looks at them. Its metrics stay where they
+/// are when it starts again.
 pub(super) async fn with_books() -> Whole {
-    let Whole { sandbox, platform, operator } = Whole::start(&["second"]).await;
+    let Whole { mut sandbox, platform, operator } = Whole::start(&["second"]).await;
     operator.post("/api/users", &json!({"user_id": "anna", "investment": 3_000})).await.unwrap();
     operator.post("/api/control", &json!({"mode": "active", "reason": "a test"})).await.unwrap();
     assert!(platform.stop().await);
+    sandbox.settings.metrics_addr = ([127, 0, 0, 1], free_port()).into();
     let platform = sandbox.start().await.unwrap();
     let operator = sandbox.operator(&platform).unwrap();
     Whole { sandbox, platform, operator }
@@ -61,7 +63,7 @@ impl Whole {
         let withdrawn = self.stored(3_600).await;
         self.operator.post(&format!("/api/signals/{withdrawn}/cancel"), &json!({})).await.unwrap();
         let lapsed = self.claimed().await;
-        let old = self.stored(1).await;
+        let old = self.stored(30).await;
         self.sandbox.clock.advance(SILENCE);
         self.state(lapsed["signal_id"].as_str().unwrap(), "unknown").await;
         self.state(&old, "expired").await;

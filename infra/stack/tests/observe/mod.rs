@@ -90,6 +90,16 @@ impl Prometheus {
         Window { from, to: now() }
     }
 
+    /// The same, until it was answered at each look: where that took too long, the process seems to be down.
+    pub async fn watches_without_a_gap(&self, looks: u32) -> Window {
+        loop {
+            let window = self.watches(looks).await;
+            if self.points("up", window).await.iter().all(|(_, up)| up == "1") {
+                return window;
+            }
+        }
+    }
+
     /// The points of a graph: series with time left out, each with every value that it has in this window. What is not
     /// a number is no point.
     pub async fn points(&self, expr: &str, window: Window) -> BTreeSet<(String, String)> {
