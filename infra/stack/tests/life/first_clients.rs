@@ -91,10 +91,13 @@ async fn what_only_newer_terminals_take_is_rejected_where_there_is_none() {
 /// Goal: where no terminal at all was seen, signals wait: a better one may come.
 #[tokio::test]
 async fn nothing_is_too_new_for_terminals_that_were_not_seen_yet() {
-    let whole = Whole::start(&[]).await;
+    let whole = Whole::start(&["second"]).await;
     let close = whole.stored(json!({"symbol": "EURUSD", "action": "CLOSE"})).await;
-    whole.swept().await;
-    whole.swept().await;
+    // All accounts are judged at once: when the other's, where one was seen, has ended, this one was looked at.
+    let second = whole.operator.with_key(&whole.sandbox.terminals["second"]);
+    assert_eq!(second.get("/api/signals/pending").await.unwrap(), json!([]));
+    let other = whole.stored(json!({"symbol": "EURUSD", "action": "CLOSE", "account": "second"})).await;
+    whole.state(id(&other), "rejected").await;
     assert_eq!(ids(&whole.poll("T").await), [id(&close)]);
     whole.finish().await;
 }
@@ -104,11 +107,13 @@ async fn nothing_is_too_new_for_terminals_that_were_not_seen_yet() {
 async fn a_claim_they_never_confirm_fails_five_minutes_after_its_life() {
     let whole = Whole::start(&[]).await;
     let signal = whole.stored(json!({"symbol": "EURUSD", "action": "BUY", "ttl_seconds": 60})).await;
-    assert_eq!(ids(&whole.poll_with(PLAIN).await), [id(&signal)]);
+    let shorter = whole.stored(json!({"symbol": "GBPUSD", "action": "BUY", "ttl_seconds": 20})).await;
+    assert_eq!(ids(&whole.poll_with(PLAIN).await), [id(&signal), id(&shorter)]);
     whole.sandbox.clock.advance(BEYOND_THE_LEASE);
     whole.state(id(&signal), "unknown").await;
     whole.sandbox.clock.advance(Duration::minutes(5));
-    whole.swept().await;
+    // Both are judged at once.
+    whole.state(id(&shorter), "failed").await;
     assert_eq!(whole.now(&signal).await["state"], "unknown", "its life was longer than the lease");
     whole.sandbox.clock.advance(Duration::seconds(30));
     let failed = whole.state(id(&signal), "failed").await;
