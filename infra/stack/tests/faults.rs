@@ -29,7 +29,6 @@ fn assert_worth_something(report: &Value, rounds: u64) {
     assert_eq!(report["rounds"].as_array().map(Vec::len), usize::try_from(rounds).ok());
     let count = |what: &str| report["report"][what].as_u64().expect("a number");
     assert!(count("busy_percent") >= 30, "too few faults found work under way: this proves nothing");
-    assert!(count("unreached") <= count("crashes"), "places of the code that processes rarely come by prove little");
     let kinds = report["report"]["kinds"].as_array().expect("a list");
     assert!(kinds.iter().all(|kind| kind["lost"] == 0 && kind["doubled"] == 0), "{report}");
     assert_eq!(kinds.iter().filter_map(|kind| kind["rounds"].as_u64()).sum::<u64>(), count("rounds"));
