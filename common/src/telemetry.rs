@@ -20,7 +20,10 @@ pub const UPKEEP_INTERVAL: Duration = Duration::from_secs(5);
 /// A line is written before the call returns: whoever reads it slowly slows the service, and no fact is lost with it.
 pub fn start_logs(default_filter: &str) {
     use std::io::IsTerminal as _;
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(default_filter));
+    // Empty is unset, as for every setting: an empty filter would leave errors alone.
+    let wanted = std::env::var(EnvFilter::DEFAULT_ENV).ok().filter(|wanted| !wanted.is_empty());
+    let filter = wanted.and_then(|wanted| EnvFilter::try_new(wanted).ok());
+    let filter = filter.unwrap_or_else(|| EnvFilter::new(default_filter));
     let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     // A second start in one process (tests) keeps the first; there is nothing to do about it.
     let started = if std::env::var("LOG_FORMAT").is_ok_and(|format| format == "json") {

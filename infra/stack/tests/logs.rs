@@ -29,6 +29,8 @@ impl Service {
         let [api, metrics] = [free_port(), free_port()].map(|port| format!("127.0.0.1:{port}"));
         environment.push(("HTTP_ADDR".to_owned(), api.clone()));
         environment.push(("METRICS_ADDR".to_owned(), metrics));
+        // As docker-compose.yml passes what nobody set: it is as good as unset.
+        environment.push(("RUST_LOG".to_owned(), String::new()));
         let program = Program::spawn(scratch, &["serve", "--only", name], &environment);
         Self { program, url: format!("http://{api}") }
     }
