@@ -365,7 +365,6 @@ pub(crate) async fn confirm(
     Json(confirmation): Json<Confirmation>,
 ) -> Result<axum::Json<Confirmed>, Error> {
     let account = terminal_account(&caller)?.as_str();
-    let confirmation = confirmation.cleaned();
     let (status, action) = (confirmation.status()?, confirmation.action()?);
     let now = dispatcher.clock.now();
     let mut transaction = dispatcher.pool.begin().await?;

@@ -130,7 +130,7 @@ async fn find(
         "select * from signals where account = $1 and state in ('processing', 'unknown')
            and symbol in ($2, platform_symbol($1, $2)) and action = $3 order by id limit 1 for update",
         account,
-        confirmation.symbol,
+        confirmation.symbol.as_deref(),
         action.map(Action::as_str)
     )
     .fetch_optional(db)
@@ -154,7 +154,7 @@ async fn record(
          values ($1, $2, $3, $4, $5, $6, $7, $8::text::json, $9, $10, $11) on conflict (account, fingerprint) do nothing",
         account,
         now,
-        confirmation.terminal,
+        confirmation.terminal.as_deref(),
         signal_id,
         confirmation.attempt,
         Confirmation::status_word(status),
@@ -308,7 +308,7 @@ async fn open(
         ticket,
         confirmation.order,
         signal.map(|signal| signal.signal_id),
-        signal.and_then(|signal| signal.symbol.as_ref()).or(confirmation.symbol.as_ref()),
+        signal.and_then(|signal| signal.symbol.as_deref()).or(confirmation.symbol.as_deref()),
         action.map(Action::as_str),
         confirmation.volume.or(signal.and_then(|signal| signal.volume)).unwrap_or_default(),
         confirmation.price,
@@ -385,7 +385,7 @@ async fn close(
          where trades.status = 'open' or $8",
         account,
         ticket,
-        part.symbol,
+        part.symbol.as_deref(),
         volume,
         part.close_price,
         part.profit,
