@@ -159,12 +159,10 @@ pub(crate) async fn set_rules(db: &mut PgConnection, account: &str, rules: &Rule
     .map(drop)
 }
 
-/// Keeps the first account at the broker that an account's terminal names.
-pub(crate) async fn bind(db: &mut PgConnection, account: &str, login: i64) -> Result<(), sqlx::Error> {
-    sqlx::query!("update accounts set login = $2 where account = $1 and login is null", account, login)
-        .execute(db)
-        .await
-        .map(drop)
+/// Keeps the first account at the broker that an account's terminal names; false where there is one already.
+pub(crate) async fn bind(db: &mut PgConnection, account: &str, login: i64) -> Result<bool, sqlx::Error> {
+    let done = sqlx::query!("update accounts set login = $2 where account = $1 and login is null", account, login);
+    Ok(done.execute(db).await?.rows_affected() == 1)
 }
 
 /// Writes the mode of an account; the caller holds it.

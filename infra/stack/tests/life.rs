@@ -6,6 +6,7 @@ mod support;
 
 mod life {
     mod anomalies;
+    mod audited;
     mod expiry;
     mod first_clients;
     mod gate;
