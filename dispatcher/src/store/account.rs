@@ -208,7 +208,11 @@ pub(crate) async fn set_state(db: &mut PgConnection, account: &str, state: &Stat
     .map(drop)
 }
 
-/// Remembers that an installation of the terminal asked for work.
+/// The most installations of an account's terminal that are remembered; a key's holder can make up any number.
+const TERMINALS_MAX: i64 = 100;
+
+/// Remembers that an installation of the terminal asked for work; of too many, the one that was not seen for longest is
+/// forgotten.
 pub(crate) async fn touch_terminal(
     db: &mut PgConnection,
     account: &str,
@@ -223,6 +227,14 @@ pub(crate) async fn touch_terminal(
         terminal,
         protocol,
         now
+    )
+    .execute(&mut *db)
+    .await?;
+    sqlx::query!(
+        "delete from terminals where account = $1 and terminal in
+             (select terminal from terminals where account = $1 order by last_poll_at desc, terminal offset $2)",
+        account,
+        TERMINALS_MAX
     )
     .execute(db)
     .await

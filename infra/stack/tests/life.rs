@@ -12,6 +12,7 @@ mod life {
     mod gate;
     mod order;
     mod polls;
+    mod rare;
     mod reports;
     mod retired;
     mod risk;
