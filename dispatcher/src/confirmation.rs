@@ -1,5 +1,7 @@
 //! What a terminal sends about an order, as it is written and as it is meant.
 
+use std::ops::Deref;
+
 use common::domain::{Action, decimal};
 use common::error::FieldError;
 use rust_decimal::Decimal;
@@ -10,24 +12,51 @@ use uuid::Uuid;
 
 use crate::life::Status;
 
+/// What a terminal says in words, without zero characters, which no column takes: a report is never refused for its wording.
+#[derive(Clone, Debug, Deserialize, Serialize, ToSchema)]
+#[serde(from = "String", into = "String")]
+#[schema(value_type = String)]
+pub(crate) struct Text(String);
+
+impl From<String> for Text {
+    fn from(mut text: String) -> Self {
+        text.retain(|character| character != '\0');
+        Self(text)
+    }
+}
+
+impl From<Text> for String {
+    fn from(text: Text) -> Self {
+        text.0
+    }
+}
+
+impl Deref for Text {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        &self.0
+    }
+}
+
 /// A report on an order. The first Expert Advisor sent ticket, symbol, action, volume, price and status only.
 #[derive(Clone, Debug, Deserialize, Serialize, ToSchema)]
 pub(crate) struct Confirmation {
     /// The signal, by its id.
-    pub(crate) signal_id: Option<String>,
+    pub(crate) signal_id: Option<Text>,
     /// The signal, by its number.
     pub(crate) id: Option<i64>,
     /// The attempt it was handed out with.
     pub(crate) attempt: Option<i32>,
     /// `executed` (default), `placed`, `failed`, `not_sent`, `not_found`, `closed`.
-    status: Option<String>,
+    status: Option<Text>,
     /// The position, or the order while it rests.
     ticket: Option<i64>,
     pub(crate) order: Option<i64>,
     position: Option<i64>,
     pub(crate) deal: Option<i64>,
-    pub(crate) symbol: Option<String>,
-    action: Option<String>,
+    pub(crate) symbol: Option<Text>,
+    action: Option<Text>,
     /// Lots filled; below the requested: a partial fill.
     #[serde(default, deserialize_with = "decimal::option")]
     #[schema(value_type = Option<decimal::Written>)]
@@ -43,10 +72,10 @@ pub(crate) struct Confirmation {
     pub(crate) profit: Option<Decimal>,
     /// MT5's return code.
     pub(crate) retcode: Option<i32>,
-    pub(crate) message: Option<String>,
+    pub(crate) message: Option<Text>,
     pub(crate) execution_ms: Option<i64>,
     /// The installation that reports.
-    pub(crate) terminal: Option<String>,
+    pub(crate) terminal: Option<Text>,
     /// The positions that one action closed.
     results: Option<Vec<Part>>,
 }
@@ -57,7 +86,7 @@ pub(crate) struct Part {
     /// The position, or a resting order that was deleted.
     pub(crate) ticket: Option<i64>,
     pub(crate) deal: Option<i64>,
-    pub(crate) symbol: Option<String>,
+    pub(crate) symbol: Option<Text>,
     #[serde(default, deserialize_with = "decimal::option")]
     #[schema(value_type = Option<decimal::Written>)]
     pub(crate) volume: Option<Decimal>,
@@ -71,7 +100,7 @@ pub(crate) struct Part {
     #[schema(value_type = Option<decimal::Written>)]
     pub(crate) profit: Option<Decimal>,
     pub(crate) retcode: Option<i32>,
-    pub(crate) message: Option<String>,
+    pub(crate) message: Option<Text>,
 }
 
 fn positive(number: Option<i64>) -> Option<i64> {
@@ -117,22 +146,6 @@ impl Confirmation {
     pub(crate) fn ticket(&self) -> Option<i64> {
         let own = positive(self.ticket).or(positive(self.position)).or(positive(self.order));
         own.or_else(|| self.results.iter().flatten().find_map(|part| positive(part.ticket)))
-    }
-
-    /// Without zero characters, which no text column takes: a report is never refused for its wording.
-    pub(crate) fn cleaned(mut self) -> Self {
-        let clean = |text: &mut Option<String>| {
-            if let Some(text) = text {
-                text.retain(|character| character != '\0');
-            }
-        };
-        for text in [&mut self.signal_id, &mut self.symbol, &mut self.message, &mut self.terminal] {
-            clean(text);
-        }
-        for part in self.results.iter_mut().flatten() {
-            clean(&mut part.symbol);
-        }
-        self
     }
 
     /// Whether it names its signal.

@@ -28,7 +28,7 @@ pub struct Confirmed {
 
 /// The body of a confirmation.
 pub fn confirmation(body: &[u8]) -> Result<Confirmed, Problem> {
-    let report = common::http::fuzz::body::<Confirmation>(body)?.cleaned();
+    let report = common::http::fuzz::body::<Confirmation>(body)?;
     let invalid = |error| Problem::invalid(vec![error]);
     (report.status().map_err(invalid)?, report.action().map_err(invalid)?);
     let _ = report.uuid();

@@ -175,7 +175,9 @@ pub(crate) struct TradeRow {
     pub(crate) closed_at: Option<OffsetDateTime>,
 }
 
-/// The newest trades, below `before` where given.
+/// The newest trades, below `before` where given. Each of the four questions walks an index of its own, in its order and
+/// between its bounds: asked by an equality, or with one condition for all, few trades among very many would be looked for
+/// from the newest on.
 pub(crate) async fn trades(
     db: &mut PgConnection,
     account: Option<&str>,
@@ -187,13 +189,23 @@ pub(crate) async fn trades(
         TradeRow,
         "select trade_id, account, ticket, signal_id, symbol, action, volume, closed_volume, open_price, close_price,
                 profit, status, retcode, execution_ms, opened_at, closed_at
-         from trades
-         where ($1::text is null or account = $1) and ($2::text is null or status = $2)
-           and ($3::bigint is null or trade_id < $3)
-         order by trade_id desc limit $4",
+         from trades where trade_id in (
+             (select trade_id from trades where $1::text is null and $2::text is null and trade_id < $3
+              order by trade_id desc limit $4)
+             union all
+             (select trade_id from trades where $2::text is null and (account, trade_id) < ($1, $3) and account >= $1
+              order by account desc, trade_id desc limit $4)
+             union all
+             (select trade_id from trades where $1::text is null and (status, trade_id) < ($2, $3) and status >= $2
+              order by status desc, trade_id desc limit $4)
+             union all
+             (select trade_id from trades
+              where (account, status, trade_id) < ($1, $2, $3) and (account, status) >= ($1, $2)
+              order by account desc, status desc, trade_id desc limit $4))
+         order by trade_id desc",
         account,
         status,
-        before,
+        before.unwrap_or(i64::MAX),
         limit
     )
     .fetch_all(db)

@@ -133,7 +133,7 @@ pub(crate) fn reported(outcome: &Outcome, confirmation: &Confirmation, account: 
         effect = ended.is_none().then_some(&outcome.effect),
         ticket,
         retcode = confirmation.retcode,
-        terminal = confirmation.terminal,
+        terminal = confirmation.terminal.as_deref(),
         attempt = confirmation.attempt,
         latency_ms = ended.map(|_| milliseconds(outcome.age)),
         "{what}"

@@ -21,7 +21,8 @@ const TTL_SECONDS_MAX: i32 = 86_400;
 /// A trading signal. Decimals are numbers or strings; every optional field may be null.
 #[derive(Debug, Deserialize, ToSchema)]
 pub(crate) struct SignalRequest {
-    /// Instrument.
+    /// Instrument, by the platform's name or the broker's. Names in the account's `symbol_map` and `symbols_allowed` are found
+    /// in any case; any other is taken as it is written, since brokers have names that differ in case alone.
     #[schema(value_type = Option<Symbol>)]
     symbol: Option<String>,
     /// `BUY`, `SELL`, `CLOSE`, `CLOSE_ALL`, `MODIFY`, `PING`, in any case.

@@ -138,13 +138,18 @@ pub(crate) struct Updated {
 
 /// Keeps a report, and how the account stands by it, for the risk gate. Returns the account. Refuses figures of another
 /// account at the broker: they say nothing of this one.
-async fn keep(dispatcher: &Dispatcher, envelope: &Envelope<AccountUpdated>) -> Result<AccountRow, Error> {
+async fn keep(
+    dispatcher: &Dispatcher,
+    envelope: &Envelope<AccountUpdated>,
+    principal: &str,
+) -> Result<AccountRow, Error> {
     let update = &envelope.body;
     let name = update.account.as_str();
     let mut transaction = dispatcher.pool.begin().await?;
     let row = account::lock(&mut transaction, name).await?.ok_or_else(|| unknown_account(name))?;
     let before = row.account()?;
-    admit(&mut transaction, name, &before.rules, update.login, update.received_at).await?;
+    let by = (principal, &*envelope.request_id);
+    admit(&mut transaction, name, &before.rules, update.login, by, update.received_at).await?;
     account::store_report(&mut transaction, update).await?;
     let state = gate::observe(&before, update);
     if let Some(state) = &state {
@@ -191,7 +196,7 @@ pub(crate) async fn update(
         body,
     };
     // First, so that it is kept also while the broker of messages is away, and no other account's figures go further.
-    let AccountRow { mode, magic_base, .. } = keep(&dispatcher, &envelope).await?;
+    let AccountRow { mode, magic_base, .. } = keep(&dispatcher, &envelope, &caller.0.principal).await?;
     dispatcher.publisher.publish(&envelope).await.map_err(Error::Publish)?;
     crash::point("updated");
     Ok(axum::Json(Updated { status: "ok", message: "account figures accepted", mode, magic_base }))

@@ -64,6 +64,9 @@ pub(crate) async fn cancel(
     let ended = ended.ok_or_else(|| {
         Error::Conflict("not_pending", "the signal is not pending any more: it can't be withdrawn".to_owned())
     })?;
+    let details = json!({"signal_id": signal.signal_id});
+    let entry = Entry { at: now, event: "control.cancelled", principal, request_id: &request_id, details };
+    audit::append(&mut transaction, crate::NAME, &[entry]).await?;
     commit(&dispatcher, transaction, signal.account).await?;
     story::changed(&ended, By { request_id: Some(&request_id), principal: Some(principal) }, now);
     Ok(axum::Json(Decided { signal_id: signal.signal_id, state: "cancelled" }))

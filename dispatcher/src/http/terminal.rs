@@ -6,13 +6,15 @@ use std::time::{Duration, Instant};
 use axum::extract::State;
 use axum::http::{HeaderName, header};
 use axum::response::IntoResponse;
+use common::audit::{self, Entry};
 use common::auth::KeyRing;
 use common::crash;
 use common::error::{FieldError, Problem};
 use common::http::{Caller, Json, Query, RequestId};
 use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
-use sqlx::PgConnection;
+use serde_json::json;
+use sqlx::{Connection as _, PgConnection};
 use time::OffsetDateTime;
 use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
@@ -74,12 +76,21 @@ pub(super) async fn admit(
     account: &str,
     rules: &Rules,
     login: Option<i64>,
+    (principal, request_id): (&str, &str),
     now: OffsetDateTime,
 ) -> Result<(), Error> {
     let Some(named) = login else { return Ok(()) };
     match rules.login {
         _ if named <= 0 => Err(FieldError::new("login", "is above zero").into()),
-        None => Ok(account::bind(db, account, named).await?),
+        None => {
+            let mut transaction = db.begin().await?;
+            if account::bind(&mut transaction, account, named).await? {
+                let details = json!({"account": account, "login": named});
+                let entry = Entry { at: now, event: "control.login", principal, request_id, details };
+                audit::append(&mut transaction, crate::NAME, &[entry]).await?;
+            }
+            Ok(transaction.commit().await?)
+        }
         Some(bound) if bound == named => Ok(()),
         Some(bound) => {
             gauges::other_login(account, now);
@@ -198,7 +209,8 @@ pub(crate) async fn pending(
         let (mut db, now) = (dispatcher.pool.acquire().await?, dispatcher.clock.now());
         // A key's account is made with the key; where it is not there yet, neither is a signal.
         if let Some(row) = account::find(&mut db, account).await? {
-            if let Err(error) = admit(&mut db, account, &row.account()?.rules, poll.login, now).await {
+            let by = (&*caller.0.principal, &*request_id);
+            if let Err(error) = admit(&mut db, account, &row.account()?.rules, poll.login, by, now).await {
                 dispatcher.polls.forget(account, name, protocol);
                 return Err(error);
             }
@@ -309,6 +321,7 @@ pub(crate) struct LookUp {
 pub(crate) async fn unresolved(
     State(dispatcher): State<Arc<Dispatcher>>,
     caller: Caller,
+    RequestId(request_id): RequestId,
     Query(asking): Query<Asking>,
 ) -> Result<impl IntoResponse, Error> {
     let account = terminal_account(&caller)?.as_str();
@@ -316,7 +329,7 @@ pub(crate) async fn unresolved(
     let row = account::find(&mut db, account).await?.ok_or_else(|| unknown_account(account))?;
     let rules = row.account()?.rules;
     let now = dispatcher.clock.now();
-    admit(&mut db, account, &rules, asking.login, now).await?;
+    admit(&mut db, account, &rules, asking.login, (&caller.0.principal, &request_id), now).await?;
     let mode = rules.mode.as_str();
     let look_up = |signal: SignalRow| LookUp {
         magic: claim::magic(row.magic_base, signal.id),
@@ -365,7 +378,6 @@ pub(crate) async fn confirm(
     Json(confirmation): Json<Confirmation>,
 ) -> Result<axum::Json<Confirmed>, Error> {
     let account = terminal_account(&caller)?.as_str();
-    let confirmation = confirmation.cleaned();
     let (status, action) = (confirmation.status()?, confirmation.action()?);
     let now = dispatcher.clock.now();
     let mut transaction = dispatcher.pool.begin().await?;

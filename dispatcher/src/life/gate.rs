@@ -48,6 +48,22 @@ impl Rules {
         self.login.is_none() || login.is_none() || self.login == login
     }
 
+    /// A symbol by the platform's name, under which the order between signals is kept: a signal may use the broker's name,
+    /// and any case where that leaves no doubt. A name that the account does not know stays as it is: brokers have names
+    /// that differ from others in case alone.
+    pub fn platform_symbol<'a>(&'a self, symbol: &'a Symbol) -> &'a Symbol {
+        let mapped = self.symbol_map.iter().flat_map(|(platform, broker)| [(platform, platform), (broker, platform)]);
+        let allowed = self.symbols_allowed.iter().flatten().map(|name| (name, name));
+        let mut alike = mapped.chain(allowed).filter(|(name, _)| name.as_str().eq_ignore_ascii_case(symbol.as_str()));
+        if let Some((_, platform)) = alike.clone().find(|(name, _)| *name == symbol) {
+            return platform;
+        }
+        match alike.next() {
+            Some((_, platform)) if alike.all(|(_, other)| other == platform) => platform,
+            _ => symbol,
+        }
+    }
+
     /// A symbol as the terminal is told it.
     pub fn broker_symbol<'a>(&'a self, symbol: &'a str) -> &'a str {
         self.symbol_map.iter().find(|(platform, _)| platform.as_str() == symbol).map_or(symbol, |(_, b)| b.as_str())
@@ -147,7 +163,7 @@ pub fn gate(order: &Order, account: &Account, now: OffsetDateTime) -> Option<Rea
 }
 
 fn symbol_refused(order: &Order, rules: &Rules) -> Option<Reason> {
-    let (allowed, symbol) = (rules.symbols_allowed.as_ref()?, order.symbol.as_ref()?);
+    let (allowed, symbol) = (rules.symbols_allowed.as_ref()?, rules.platform_symbol(order.symbol.as_ref()?));
     let message = || format!("{symbol} is none of the {} symbols allowed", allowed.len());
     (!allowed.contains(symbol)).then(|| Reason::new("symbol_not_allowed", message()))
 }

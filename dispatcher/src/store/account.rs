@@ -159,12 +159,10 @@ pub(crate) async fn set_rules(db: &mut PgConnection, account: &str, rules: &Rule
     .map(drop)
 }
 
-/// Keeps the first account at the broker that an account's terminal names.
-pub(crate) async fn bind(db: &mut PgConnection, account: &str, login: i64) -> Result<(), sqlx::Error> {
-    sqlx::query!("update accounts set login = $2 where account = $1 and login is null", account, login)
-        .execute(db)
-        .await
-        .map(drop)
+/// Keeps the first account at the broker that an account's terminal names; false where there is one already.
+pub(crate) async fn bind(db: &mut PgConnection, account: &str, login: i64) -> Result<bool, sqlx::Error> {
+    let done = sqlx::query!("update accounts set login = $2 where account = $1 and login is null", account, login);
+    Ok(done.execute(db).await?.rows_affected() == 1)
 }
 
 /// Writes the mode of an account; the caller holds it.
@@ -210,7 +208,11 @@ pub(crate) async fn set_state(db: &mut PgConnection, account: &str, state: &Stat
     .map(drop)
 }
 
-/// Remembers that an installation of the terminal asked for work.
+/// The most installations of an account's terminal that are remembered; a key's holder can make up any number.
+const TERMINALS_MAX: i64 = 100;
+
+/// Remembers that an installation of the terminal asked for work; of too many, the one that was not seen for longest is
+/// forgotten.
 pub(crate) async fn touch_terminal(
     db: &mut PgConnection,
     account: &str,
@@ -225,6 +227,14 @@ pub(crate) async fn touch_terminal(
         terminal,
         protocol,
         now
+    )
+    .execute(&mut *db)
+    .await?;
+    sqlx::query!(
+        "delete from terminals where account = $1 and terminal in
+             (select terminal from terminals where account = $1 order by last_poll_at desc, terminal offset $2)",
+        account,
+        TERMINALS_MAX
     )
     .execute(db)
     .await

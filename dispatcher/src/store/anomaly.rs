@@ -40,7 +40,7 @@ pub(crate) async fn list(
     sqlx::query_as!(
         AnomalyRow,
         r#"select trade_report_id as anomaly_id, account, received_at as at, anomaly as "kind!", signal_id, terminal,
-                  known, json_strip_nulls(body) as "reported!", effect, acknowledged_at, acknowledged_by, note
+                  known, body as "reported!", effect, acknowledged_at, acknowledged_by, note
            from trade_reports
            where anomaly is not null and ($1::text is null or account = $1) and ($2::uuid is null or signal_id = $2)
              and ($3::bigint is null or trade_report_id = $3)

@@ -190,18 +190,23 @@ pub(crate) async fn is_superseded(
     if signal.expires_at.is_some_and(|expiry| expiry <= now) {
         return Ok(false);
     }
-    let closings = sqlx::query_as!(
+    // One is enough. In the order of the closings' own index: there may be any number of signals since.
+    let closing = sqlx::query_as!(
         SignalRow,
         "select * from signals
-         where account = $1 and id > $2 and action in ('CLOSE', 'CLOSE_ALL')
-           and state in ('processing', 'unknown', 'executed', 'failed')",
+         where (account, id) > ($1, $2) and account <= $1 and action in ('CLOSE', 'CLOSE_ALL')
+           and state in ('processing', 'unknown', 'executed', 'failed')
+           and (symbol = $3 or ticket = $4 or (symbol is null and action = 'CLOSE_ALL'))
+         order by account, id limit 1",
         signal.account,
-        signal.id
+        signal.id,
+        signal.symbol,
+        signal.ticket
     )
-    .fetch_all(db)
+    .fetch_optional(db)
     .await?;
-    let closings = closings.iter().map(SignalRow::open).collect::<Result<Vec<_>, _>>()?;
-    Ok(life::is_superseded(&signal.open()?, &closings))
+    let closing = closing.as_ref().map(SignalRow::open).transpose()?;
+    Ok(life::is_superseded(&signal.open()?, closing.as_slice()))
 }
 
 /// What is unknown in an account, oldest first. Orders of first-protocol terminals carry no magic number of ours: nobody

@@ -143,7 +143,8 @@ impl Columns {
         };
         self.signal_id.push(signal.signal_id);
         self.account.push(signal.account.to_string());
-        self.symbol.push(order.symbol.as_ref().map(ToString::to_string));
+        let platform_symbol = |symbol| rules.map_or(symbol, |rules| rules.platform_symbol(symbol)).to_string();
+        self.symbol.push(order.symbol.as_ref().map(platform_symbol));
         self.action.push(order.action.as_str().to_owned());
         self.order_type.push(order.order_type.as_str().to_owned());
         self.entry.push(order.entry.map(Price::get));

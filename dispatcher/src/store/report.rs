@@ -130,7 +130,7 @@ async fn find(
         "select * from signals where account = $1 and state in ('processing', 'unknown')
            and symbol in ($2, platform_symbol($1, $2)) and action = $3 order by id limit 1 for update",
         account,
-        confirmation.symbol,
+        confirmation.symbol.as_deref(),
         action.map(Action::as_str)
     )
     .fetch_optional(db)
@@ -154,7 +154,7 @@ async fn record(
          values ($1, $2, $3, $4, $5, $6, $7, $8::text::json, $9, $10, $11) on conflict (account, fingerprint) do nothing",
         account,
         now,
-        confirmation.terminal,
+        confirmation.terminal.as_deref(),
         signal_id,
         confirmation.attempt,
         Confirmation::status_word(status),
@@ -263,6 +263,7 @@ async fn open(
     // What opening cost; without a deal's number it can't be told from a repetition, and first-protocol terminals mean
     // something else by it.
     let cost = fill.profit.filter(|_| fill.deal.is_some()).unwrap_or_default();
+    merge_into_position(db, account, ticket, confirmation.order).await?;
     // An order that rested here until now becomes the position it was filled into.
     let filled = sqlx::query!(
         "update trades set status = 'open', ticket = $3, volume = $4, open_price = coalesce($5, open_price),
@@ -308,7 +309,7 @@ async fn open(
         ticket,
         confirmation.order,
         signal.map(|signal| signal.signal_id),
-        signal.and_then(|signal| signal.symbol.as_ref()).or(confirmation.symbol.as_ref()),
+        signal.and_then(|signal| signal.symbol.as_deref()).or(confirmation.symbol.as_deref()),
         action.map(Action::as_str),
         confirmation.volume.or(signal.and_then(|signal| signal.volume)).unwrap_or_default(),
         confirmation.price,
@@ -318,6 +319,35 @@ async fn open(
         now,
         filled_volume,
         cost
+    )
+    .execute(db)
+    .await
+    .map(drop)
+}
+
+/// Where a position has another number than its order, and its closing was reported before its fill, it has a row already:
+/// the resting order's is merged into that one.
+async fn merge_into_position(
+    db: &mut PgConnection,
+    account: &str,
+    position: i64,
+    order: Option<i64>,
+) -> Result<(), sqlx::Error> {
+    let Some(order) = order.filter(|order| *order != position) else { return Ok(()) };
+    sqlx::query!(
+        "with resting as (
+             delete from trades where account = $1 and ticket = $3 and status = 'placed'
+               and exists (select from trades where account = $1 and ticket = $2)
+             returning *
+         )
+         update trades t set signal_id = coalesce(t.signal_id, r.signal_id),
+             order_ticket = coalesce(t.order_ticket, r.ticket), symbol = coalesce(t.symbol, r.symbol),
+             action = coalesce(t.action, r.action), retcode = coalesce(t.retcode, r.retcode),
+             execution_ms = coalesce(t.execution_ms, r.execution_ms), opened_at = least(t.opened_at, r.opened_at)
+         from resting r where t.account = $1 and t.ticket = $2",
+        account,
+        position,
+        order
     )
     .execute(db)
     .await
@@ -385,7 +415,7 @@ async fn close(
          where trades.status = 'open' or $8",
         account,
         ticket,
-        part.symbol,
+        part.symbol.as_deref(),
         volume,
         part.close_price,
         part.profit,

@@ -4,23 +4,29 @@ use std::sync::Arc;
 
 use axum::extract::State;
 use common::auth::Scope;
+use common::crash;
 use common::domain::{AccountName, UserId, decimal};
 use common::error::{FieldError, Problem};
-use common::http::{Caller, Json, Path, Query, RequestId};
+use common::http::{Caller, IdempotencyKey, Json, Path, Query, RequestId};
 use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
+use serde_json::json;
+use sqlx::PgConnection;
 use time::OffsetDateTime;
 use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
 
-use super::{account_of, allow_member, amount, field, money, movement, unknown_member};
+use super::movement::record;
+use super::{account_of, allow_member, amount, field, money, unknown_member};
 use crate::Distributor;
 use crate::error::Error;
-use crate::store::member;
-use crate::store::movement::{Kind, Request};
+use crate::store::member::{self, New};
+use crate::store::movement::{self, Kind, Request};
 
 /// The most members of one page.
 const LIMIT_MAX: i64 = 1_000;
+/// What is said of a new member, as often as his adding is repeated.
+const ADDED: &str = "user created";
 
 /// A new member.
 #[derive(Deserialize, ToSchema)]
@@ -62,46 +68,77 @@ fn email(text: Option<String>) -> Result<Option<String>, FieldError> {
     Ok(email)
 }
 
-/// Adds a member, with a first deposit if one is named; both or neither.
-#[utoipa::path(post, path = "/api/users", tag = "members", request_body = NewUser, responses(
-    (status = 200, body = CreatedUser), (status = 400, body = Problem), (status = 401, body = Problem),
+/// Adds a member, with a first deposit if one is named; both or neither. Without a key and without `user_id` a repetition
+/// is another member, with another deposit.
+#[utoipa::path(post, path = "/api/users", tag = "members", request_body = NewUser,
+    params(("Idempotency-Key" = Option<String>, Header, description = "makes a retry safe: the same member, the same deposit")),
+    responses((status = 200, body = CreatedUser), (status = 400, body = Problem), (status = 401, body = Problem),
     (status = 403, body = Problem), (status = 404, body = Problem), (status = 409, body = Problem),
     (status = 413, body = Problem), (status = 422, body = Problem), (status = 503, body = Problem)))]
 pub(super) async fn create(
     State(distributor): State<Arc<Distributor>>,
     caller: Caller,
     RequestId(request_id): RequestId,
+    IdempotencyKey(key): IdempotencyKey,
     Json(user): Json<NewUser>,
 ) -> Result<axum::Json<CreatedUser>, Error> {
-    let identity = caller.allow(Scope::MembersWrite)?;
-    let user_id: String = match user.user_id.filter(|id| !id.is_empty()) {
-        Some(id) => field("user_id", UserId::try_from(id))?.into(),
-        None => Uuid::now_v7().to_string(),
-    };
+    let principal = &caller.allow(Scope::MembersWrite)?.principal;
+    let named = user.user_id.filter(|id| !id.is_empty());
+    let named = named.map(|id| field("user_id", UserId::try_from(id))).transpose()?.map(String::from);
     let account = account_of(user.account)?;
     let (name, email) = (name(user.name)?, email(user.email)?);
     let investment = user.investment.filter(|value| !value.is_zero());
     let investment = investment.map(|value| amount("investment", value)).transpose()?;
+    let content = json!([named, name, email, account, investment]).to_string();
+    let content = Uuid::new_v5(&Uuid::NAMESPACE_OID, content.as_bytes());
+    let user_id = named.unwrap_or_else(|| Uuid::now_v7().to_string());
+    let new = New {
+        user_id: &user_id,
+        name: name.as_deref(),
+        email: email.as_deref(),
+        principal,
+        idempotency_key: key.as_deref(),
+        content,
+    };
     let mut transaction = distributor.pool.begin().await?;
-    let now = distributor.clock.now();
-    if !member::create(&mut transaction, &user_id, name.as_deref(), email.as_deref(), now).await? {
-        return Err(Error::UserExists(user_id));
+    if !member::create(&mut transaction, &new, distributor.clock.now()).await? {
+        let user_id = added_before(&mut transaction, &new).await?;
+        return Ok(axum::Json(CreatedUser { message: ADDED, user_id }));
+    }
+    if let Some(key) = new.idempotency_key
+        && movement::by_key(&mut transaction, principal, key).await?.is_some()
+    {
+        return Err(Error::KeyReused);
     }
     if let Some(amount) = investment {
         let request = Request {
             movement_id: Uuid::now_v7(),
             user_id: &user_id,
             kind: Kind::Deposit(amount),
-            idempotency_key: None,
-            principal: &identity.principal,
+            idempotency_key: new.idempotency_key,
+            principal,
             request_id: &request_id,
         };
-        movement::record(&distributor, &mut transaction, &account, &request).await?;
+        record(&distributor, &mut transaction, &account, &request).await?;
     }
     transaction.commit().await?;
+    crash::point("moved");
     distributor.outdated.notify_one();
     tracing::info!(user.id = user_id, request.id = %request_id, "member added");
-    Ok(axum::Json(CreatedUser { message: "user created", user_id }))
+    Ok(axum::Json(CreatedUser { message: ADDED, user_id }))
+}
+
+/// Whom the same request added before, under its key; else the id or the key is another's.
+async fn added_before(db: &mut PgConnection, new: &New<'_>) -> Result<String, Error> {
+    let known = match new.idempotency_key {
+        Some(key) => member::by_key(db, new.principal, key).await?,
+        None => None,
+    };
+    match known {
+        Some(known) if known.content == new.content => Ok(known.user_id),
+        Some(_) => Err(Error::KeyReused),
+        None => Err(Error::UserExists(new.user_id.to_owned())),
+    }
 }
 
 /// Which members.

@@ -174,6 +174,10 @@ async fn move_money(distributor: &Distributor, caller: &Caller, asked: Asked<'_>
     // The pool's row is the lock under which two requests with one key meet.
     Pools::lock(&mut transaction, std::slice::from_ref(&account)).await?;
     let known = match key {
+        // A first deposit is part of its member's adding, and only to be repeated with it.
+        Some(key) if member::by_key(&mut transaction, &identity.principal, key).await?.is_some() => {
+            return Err(Error::KeyReused);
+        }
         Some(key) => movement::by_key(&mut transaction, &identity.principal, key).await?,
         None => None,
     };

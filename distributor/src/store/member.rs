@@ -3,25 +3,53 @@
 use rust_decimal::Decimal;
 use sqlx::PgConnection;
 use time::OffsetDateTime;
+use uuid::Uuid;
 
-/// Adds a member; false where the id is taken.
-pub(crate) async fn create(
-    db: &mut PgConnection,
-    user_id: &str,
-    name: Option<&str>,
-    email: Option<&str>,
-    now: OffsetDateTime,
-) -> Result<bool, sqlx::Error> {
+/// A member to be added.
+pub(crate) struct New<'a> {
+    pub(crate) user_id: &'a str,
+    pub(crate) name: Option<&'a str>,
+    pub(crate) email: Option<&'a str>,
+    pub(crate) principal: &'a str,
+    pub(crate) idempotency_key: Option<&'a str>,
+    /// Of all that was asked for: what the key stands for.
+    pub(crate) content: Uuid,
+}
+
+/// Adds a member; false where the id is taken, or the key. Requests with one key meet here.
+pub(crate) async fn create(db: &mut PgConnection, new: &New<'_>, now: OffsetDateTime) -> Result<bool, sqlx::Error> {
     let done = sqlx::query!(
-        "insert into members (user_id, name, email, created_at) values ($1, $2, $3, $4) on conflict do nothing",
-        user_id,
-        name,
-        email,
-        now
+        "insert into members (user_id, name, email, created_at, created_by, idempotency_key, content)
+         values ($1, $2, $3, $4, $5, $6, $7) on conflict do nothing",
+        new.user_id,
+        new.name,
+        new.email,
+        now,
+        new.principal,
+        new.idempotency_key,
+        new.content
     )
     .execute(db)
     .await?;
     Ok(done.rows_affected() == 1)
+}
+
+/// Who was added under a key.
+pub(crate) struct Keyed {
+    pub(crate) user_id: String,
+    pub(crate) content: Uuid,
+}
+
+/// The member that was added under this key, if any.
+pub(crate) async fn by_key(db: &mut PgConnection, principal: &str, key: &str) -> Result<Option<Keyed>, sqlx::Error> {
+    sqlx::query_as!(
+        Keyed,
+        r#"select user_id, content as "content!" from members where created_by = $1 and idempotency_key = $2"#,
+        principal,
+        key
+    )
+    .fetch_optional(db)
+    .await
 }
 
 /// Whether a terminal's key is bound to this account.

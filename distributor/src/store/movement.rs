@@ -196,7 +196,8 @@ pub(crate) async fn record(
         settle(db, state, movement_id, user_id, kind, now).await?;
     } else {
         sqlx::query!(
-            "insert into pending_movements (movement_id, account) values ($1, $2)",
+            "insert into pending_movements (movement_id, account, last_received_at)
+             values ($1, $2, (select received_at from account_reports where account = $2))",
             movement_id,
             state.account
         )

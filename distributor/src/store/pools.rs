@@ -236,7 +236,7 @@ impl Pools {
             return Ok(());
         }
         write_history(db, &changed).await?;
-        write_ended_sessions(db, &changed).await?;
+        write_ended_sessions(db, &changed, now).await?;
         write_rows(db, &changed).await
     }
 }
@@ -273,7 +273,14 @@ async fn write_history(db: &mut PgConnection, changed: &[PoolState]) -> Result<(
     .map(drop)
 }
 
-async fn write_ended_sessions(db: &mut PgConnection, changed: &[PoolState]) -> Result<(), sqlx::Error> {
+/// The most ended sessions of an account that are remembered: what another thousand have followed is heard of no more.
+const ENDED_SESSIONS_MAX: i64 = 1_000;
+
+async fn write_ended_sessions(
+    db: &mut PgConnection,
+    changed: &[PoolState],
+    now: OffsetDateTime,
+) -> Result<(), sqlx::Error> {
     let rows: Vec<(&PoolState, &String, &Option<i64>)> = changed
         .iter()
         .flat_map(|state| state.last.newly_ended.iter().map(move |(session, seq)| (state, session, seq)))
@@ -281,12 +288,25 @@ async fn write_ended_sessions(db: &mut PgConnection, changed: &[PoolState]) -> R
     if rows.is_empty() {
         return Ok(());
     }
+    let accounts: Vec<String> = rows.iter().map(|(state, ..)| state.account.clone()).collect();
     sqlx::query!(
-        "insert into ended_sessions (account, session, seq) select * from unnest($1::text[], $2::text[], $3::bigint[])
-         on conflict (account, session) do update set seq = excluded.seq",
-        &rows.iter().map(|(state, ..)| state.account.clone()).collect::<Vec<_>>(),
+        "insert into ended_sessions (account, session, seq, ended_at)
+         select account, session, seq, $4 from unnest($1::text[], $2::text[], $3::bigint[]) as e (account, session, seq)
+         on conflict (account, session) do update set seq = excluded.seq, ended_at = excluded.ended_at",
+        &accounts,
         &rows.iter().map(|(_, session, _)| (*session).clone()).collect::<Vec<_>>(),
-        &rows.iter().map(|(.., seq)| **seq).collect::<Vec<_>>() as &[Option<i64>]
+        &rows.iter().map(|(.., seq)| **seq).collect::<Vec<_>>() as &[Option<i64>],
+        now
+    )
+    .execute(&mut *db)
+    .await?;
+    sqlx::query!(
+        "delete from ended_sessions e using (
+             select account, session, row_number() over (partition by account order by ended_at desc, session) as place
+             from ended_sessions where account = any($1)) o
+         where e.account = o.account and e.session = o.session and o.place > $2",
+        &accounts,
+        ENDED_SESSIONS_MAX
     )
     .execute(db)
     .await

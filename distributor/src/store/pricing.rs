@@ -20,6 +20,15 @@ pub(crate) struct Pending {
     pub(super) user_id: String,
     pub(super) kind: Kind,
     recorded_at: OffsetDateTime,
+    /// When the dispatcher had received the account's last report by then, by its own clock, which may be ahead of ours.
+    last_received_at: Option<OffsetDateTime>,
+}
+
+impl Pending {
+    /// Whether this was recorded after a report that was received then, or may have been.
+    fn follows(&self, received_at: OffsetDateTime) -> bool {
+        self.recorded_at.max(self.last_received_at.unwrap_or(self.recorded_at)) >= received_at
+    }
 }
 
 /// What waits in these accounts, in the order it came.
@@ -28,7 +37,7 @@ pub(crate) async fn pending(
     accounts: &[String],
 ) -> Result<BTreeMap<String, Vec<Pending>>, sqlx::Error> {
     let rows = sqlx::query!(
-        "select m.movement_id, p.account, m.user_id, m.kind, m.amount, m.recorded_at
+        "select m.movement_id, p.account, m.user_id, m.kind, m.amount, m.recorded_at, p.last_received_at
          from pending_movements p join capital_movements m using (movement_id)
          where p.account = any($1) order by p.place",
         accounts
@@ -44,6 +53,7 @@ pub(crate) async fn pending(
             user_id: row.user_id,
             kind,
             recorded_at: row.recorded_at,
+            last_received_at: row.last_received_at,
         };
         pending.entry(movement.account.clone()).or_default().push(movement);
     }
@@ -61,7 +71,7 @@ pub(crate) async fn price(
 ) -> Result<(), sqlx::Error> {
     let mut left = Vec::with_capacity(waiting.len());
     for movement in waiting.drain(..) {
-        if movement.recorded_at >= received_at {
+        if movement.follows(received_at) {
             left.push(movement);
             continue;
         }

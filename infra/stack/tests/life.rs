@@ -6,11 +6,13 @@ mod support;
 
 mod life {
     mod anomalies;
+    mod audited;
     mod expiry;
     mod first_clients;
     mod gate;
     mod order;
     mod polls;
+    mod rare;
     mod reports;
     mod retired;
     mod risk;

@@ -50,6 +50,33 @@ fn after(mut account: Account, reports: &[AccountUpdated]) -> Account {
     account
 }
 
+/// Goal: whatever a signal calls an instrument that the account knows, it is one symbol; where a name may be two, or none
+/// that is known, it is left as it is.
+#[test]
+fn a_symbol_has_one_name() {
+    let symbol = |name: &str| name.parse::<Symbol>().unwrap();
+    let mut rules = active().rules;
+    for name in ["EURUSD", "eurusd", "EURUSD.a"] {
+        assert_eq!(rules.platform_symbol(&symbol(name)).as_str(), name, "nothing is known");
+    }
+    rules.symbol_map = [("EURUSD", "EURUSD.a"), ("GOLD", "XAUUSDm")].map(|(p, b)| (symbol(p), symbol(b))).into();
+    rules.symbols_allowed = Some(["EURUSD", "GBPUSD", "Cash", "CASH", "GOLD"].map(symbol).into());
+    for (name, platform) in [
+        ("EURUSD", "EURUSD"),
+        ("eurusd", "EURUSD"),
+        ("EURUSD.a", "EURUSD"),
+        ("EURUSD.A", "EURUSD"),
+        ("xauusdM", "GOLD"),
+        ("gbpusd", "GBPUSD"),
+        ("GBPUSD.a", "GBPUSD.a"),
+        ("Cash", "Cash"),
+        ("CASH", "CASH"),
+        ("cash", "cash"),
+    ] {
+        assert_eq!(rules.platform_symbol(&symbol(name)).as_str(), platform, "{name}");
+    }
+}
+
 fn loss(account: &Account) -> Option<i64> {
     account.state.as_ref().unwrap().day.loss
 }

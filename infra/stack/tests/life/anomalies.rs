@@ -179,6 +179,47 @@ async fn an_anomaly_is_open_until_an_operator_has_looked_at_it() {
     whole.finish().await;
 }
 
+/// Goal: a zero character anywhere in a report's words hides no anomaly: it is kept without, listed, shown with its signal and
+/// acknowledged; and so is one that was kept with it.
+#[tokio::test]
+async fn a_zero_character_hides_no_anomaly() {
+    let whole = Whole::start(&[]).await;
+    let first = whole.claimed("EURUSD").await;
+    whole.confirm(ticket(&first, 7)).await;
+    let (zero, part) = ("a\u{0}b", json!({"ticket": 8, "symbol": "a\u{0}b", "message": "a\u{0}b"}));
+    let mut report = ticket(&first, 8);
+    for (field, value) in [
+        ("signal_id", json!(format!("{}\u{0}", id(&first)))),
+        ("status", json!("executed\u{0}")),
+        ("action", json!("BUY\u{0}")),
+        ("symbol", json!(zero)),
+        ("message", json!(zero)),
+        ("terminal", json!(zero)),
+        ("results", json!([part])),
+    ] {
+        report[field] = value;
+    }
+    assert_eq!(whole.confirm(report).await["anomaly"], "second_ticket");
+    let shown = async || {
+        let anomaly = whole.anomalies("").await.remove(0);
+        assert_eq!(whole.now(&first).await["anomalies"][0], anomaly);
+        anomaly
+    };
+    let anomaly = shown().await;
+    assert_eq!((&anomaly["terminal"], &anomaly["reported"]["message"]), (&json!("ab"), &json!("ab")));
+    assert_eq!(anomaly["reported"]["results"], json!([{"ticket": 8, "symbol": "ab", "message": "ab"}]));
+    assert!(!anomaly.to_string().contains("\\u0000"), "{anomaly}");
+    let kept = r#"update trade_reports set body = '{"ticket":8,"retcode":null,"results":[{"ticket":8,"deal":null,"message":"a\u0000b"}]}'
+        where anomaly is not null"#;
+    let mut database = whole.sandbox.database().await.unwrap();
+    assert_eq!(sqlx::query(kept).execute(&mut database).await.unwrap().rows_affected(), 1);
+    let anomaly = shown().await;
+    assert_eq!(anomaly["reported"], json!({"ticket": 8, "results": [{"ticket": 8, "message": zero}]}));
+    let path = format!("/api/anomalies/{}/acknowledge", anomaly["anomaly_id"]);
+    assert_eq!(whole.operator.post(&path, &json!({"note": "seen"})).await.unwrap()["note"], "seen");
+    whole.finish().await;
+}
+
 async fn open_in_the_gauge(whole: &Whole, account: &str, open: i64) {
     let line = format!("pipeline_anomalies_open{{account=\"{account}\",kind=\"unknown_signal\"}} {open}");
     whole.told(&line).await;

@@ -275,3 +275,27 @@ async fn a_withdrawal_and_a_claim_never_both_succeed() {
     }
     whole.finish().await;
 }
+
+/// Goal: a signal may use the broker's name of a symbol, or another case of one that the account knows: it is the same
+/// symbol, in the order between signals and for an order that turns up too late.
+#[tokio::test]
+async fn a_symbol_keeps_its_order_whatever_it_is_called() {
+    let whole = Whole::start(&[]).await;
+    whole.limit(json!({"symbol_map": {"EURUSD": "EURUSD.a"}})).await;
+    let opening = whole.claimed("eurusd").await;
+    assert_eq!(opening["symbol"], "EURUSD.a");
+    let closing = whole.stored(json!({"symbol": "EURUSD.a", "action": "CLOSE"})).await;
+    assert_eq!((&whole.now(&opening).await["symbol"], &closing["symbol"]), (&json!("EURUSD"), &json!("EURUSD")));
+    assert!(whole.poll("T").await.is_empty(), "the closing waits for the opening");
+    whole.sandbox.clock.advance(BEYOND_THE_LEASE);
+    whole.state(id(&opening), "unknown").await;
+    let closing = whole.poll("T").await.remove(0);
+    assert_eq!((&closing["symbol"], &closing["after"]), (&json!("EURUSD.a"), &json!([opening["id"]])));
+    whole.confirm(of(&closing, &json!({"retcode": 10_025}))).await;
+    let answer = whole.confirm(of(&opening, &json!({"ticket": 77, "deal": 78, "volume": 0.1}))).await;
+    assert_eq!(answer["anomaly"], "orphan");
+    whole.limit(json!({"symbols_allowed": ["EURUSD"]})).await;
+    assert_eq!(whole.stored(json!({"symbol": "EurUsd.A", "action": "SELL"})).await["state"], "pending");
+    assert_eq!(whole.stored(json!({"symbol": "GBPUSD", "action": "SELL"})).await["state"], "rejected");
+    whole.finish().await;
+}

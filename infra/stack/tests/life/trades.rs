@@ -199,6 +199,36 @@ async fn a_resting_order_whose_fill_was_not_reported_is_closed_with_its_profit()
     whole.finish().await;
 }
 
+/// Goal: the same where the position has a number of its own, so that its closing could not be told to be the order's: the
+/// fill makes one trade of both, and the terminal's report is taken.
+#[tokio::test]
+async fn a_position_that_closed_before_its_orders_fill_was_reported_is_one_trade() {
+    let whole = Whole::start(&[]).await;
+    let body = json!({"symbol": "EURUSD", "action": "BUY", "order_type": "limit", "entry": 1.05, "volume": 0.3});
+    whole.stored(body).await;
+    let claimed = whole.poll("T").await.remove(0);
+    let placed =
+        json!({"status": "placed", "ticket": 100, "order": 100, "volume": 0.3, "price": 1.05, "execution_ms": 7});
+    whole.confirm(of(&claimed, &placed)).await;
+    let closed = json!({"id": claimed["id"], "status": "closed", "ticket": 110, "deal": 112, "volume": 0.1,
+        "close_price": 1.1, "profit": 50});
+    whole.confirm(closed).await;
+    assert_eq!(whole.lives().await, json!([[100, "placed", 0.3, 0, 0], [110, "closed", 0.1, 0.1, 50]]));
+    let filled =
+        of(&claimed, &json!({"ticket": 110, "order": 100, "deal": 101, "volume": 0.3, "price": 1.05, "profit": -2}));
+    for _ in 0..2 {
+        assert_eq!(whole.confirm(filled.clone()).await["anomaly"], json!(null));
+        assert_eq!(whole.lives().await, json!([[110, "open", 0.3, 0.1, 48]]));
+    }
+    let trade = whole.trades().await.remove(0);
+    assert_eq!((&trade["signal_id"], &trade["execution_ms"]), (&claimed["signal_id"], &json!(7)));
+    let closed = json!({"id": claimed["id"], "status": "closed", "ticket": 110, "deal": 113, "volume": 0.2,
+        "close_price": 1.0, "profit": -20});
+    whole.confirm(closed).await;
+    assert_eq!(whole.lives().await, json!([[110, "closed", 0.3, 0.3, 28]]));
+    whole.finish().await;
+}
+
 /// Goal: a fill reported without its deal and found again with it is one fill.
 #[tokio::test]
 async fn a_fill_that_is_found_again_with_its_deal_counts_once() {

@@ -201,3 +201,32 @@ async fn credit_is_nobodys_profit() {
     whole.assert_parts(&[("A", 10_500, 0)]).await;
     whole.finish_clean().await;
 }
+
+/// Goal: a terminal that names another run with each report fills no table: of an account's runs that ended the latest
+/// thousand are known, and still superseded.
+#[tokio::test]
+async fn runs_that_ended_long_ago_are_forgotten() {
+    let whole = Whole::start(&["second"]).await;
+    let mut db = whole.sandbox.database().await.unwrap();
+    for account in ["main", "second"] {
+        sqlx::query(
+            "insert into ended_sessions (account, session, ended_at)
+             select $1, 'made up ' || n, timestamptz '2026-01-01' + n * interval '1 second' from generate_series(1, 1200) n",
+        )
+        .bind(account)
+        .execute(&mut db)
+        .await
+        .unwrap();
+    }
+    for session in ["first", "second", "third"] {
+        let figures = with(&full(10_000, 10_000), &json!({"session": session, "seq": 1}));
+        assert_eq!(whole.update(figures).await, "applied");
+    }
+    assert_eq!(whole.count("ended_sessions where account = 'main'").await, 1_000);
+    assert_eq!(whole.count("ended_sessions where account = 'second'").await, 1_200);
+    for known in ["first", "second", "made up 203", "made up 1200"] {
+        let figures = with(&full(10_000, 10_000), &json!({"session": known, "seq": 2}));
+        assert_eq!(whole.update(figures).await, "superseded_session", "{known}");
+    }
+    whole.finish_clean().await;
+}

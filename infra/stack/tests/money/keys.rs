@@ -1,6 +1,7 @@
-//! Idempotency keys of movements: a retry is the same movement, and a key never stands for another.
+//! Idempotency keys of movements and of new members: a retry is the same one, and a key never stands for another.
 
 use futures_util::future::join_all;
+use reqwest::Method;
 use serde_json::json;
 use stack::client::cents;
 
@@ -62,6 +63,84 @@ async fn a_retry_tells_what_became_of_a_movement_that_waited() {
         (200, id(&waits), &json!("refused"), &json!("above_value"))
     );
     whole.assert_parts(&[("A", 9_999, -1)]).await;
+    whole.finish_clean().await;
+}
+
+/// Goal: a member's adding that is repeated under its key is the same member with the same deposit, whatever became of him
+/// meanwhile; under other content, and for anything else, the key is refused and nothing changes.
+#[tokio::test]
+async fn a_key_stands_for_one_new_member_and_his_deposit() {
+    let whole = Whole::start(&["second"]).await;
+    let users = "/api/users";
+    let body = json!({"name": "Carla", "email": "c@example.org", "investment": 1_000});
+    let (status, added) = whole.keyed("K", users, body.clone()).await;
+    assert_eq!(status, 200, "{added}");
+    let user = added["user_id"].as_str().expect("an id").to_owned();
+    // Named by its caller, or without money: the answer that got lost is given again, not a conflict.
+    for (key, other) in [("L", json!({"user_id": "D", "investment": 5})), ("M", json!({"name": "E"}))] {
+        let (first, again) =
+            (whole.keyed(key, users, other.clone()).await, whole.keyed(key, users, other.clone()).await);
+        assert_eq!((first.0, &first), (200, &again), "{other}");
+    }
+    whole.keyed("N", "/api/users/D/invest", json!({"amount": 1})).await;
+    let (status, _) = whole.ask(Method::PATCH, &format!("{users}/{user}"), json!({"name": "C", "email": ""})).await;
+    assert_eq!(status, 200);
+    let money = whole.money().await;
+    for same in
+        [body.clone(), json!({"email": " c@example.org", "name": "Carla ", "investment": "1e3", "account": "main"})]
+    {
+        assert_eq!(whole.keyed("K", users, same).await, (200, added.clone()));
+    }
+    let mut others = vec![("N", users.to_owned(), json!({"user_id": "F"})), ("N", users.to_owned(), body.clone())];
+    for (field, value) in
+        [("investment", json!(2_000)), ("account", json!("second")), ("user_id", json!("F")), ("name", json!("F"))]
+    {
+        let mut other = body.clone();
+        other[field] = value;
+        others.push(("K", users.to_owned(), other));
+    }
+    others.push(("K", format!("{users}/{user}/invest"), json!({"amount": 1_000})));
+    others.push(("M", "/api/users/D/invest".to_owned(), json!({"amount": 1})));
+    for (key, path, other) in others {
+        let (status, problem) = whole.keyed(key, &path, other.clone()).await;
+        assert_eq!((status, &problem["code"]), (422, &json!("idempotency_key_reused")), "{key} {path} {other}");
+    }
+    let (status, problem) = whole.keyed("O", users, json!({"user_id": "D", "investment": 5})).await;
+    assert_eq!((status, &problem["code"]), (409, &json!("user_exists")));
+    assert_eq!(whole.money().await, money);
+    // What was refused left its key free.
+    assert_eq!(whole.keyed("O", users, json!({"user_id": "G"})).await.0, 200);
+    whole.assert_parts(&[(&user, 100_000, 0), ("D", 600, 0)]).await;
+    whole.finish_clean().await;
+}
+
+/// Goal: clients of the first API send no key; their members are added as ever, and two who are named alike are two.
+#[tokio::test]
+async fn without_a_key_every_new_member_is_another() {
+    let whole = Whole::start(&[]).await;
+    let body = json!({"email": "c@example.org", "investment": 10});
+    let (first, second) = (
+        whole.operator.post("/api/users", &body).await.unwrap(),
+        whole.operator.post("/api/users", &body).await.unwrap(),
+    );
+    assert_ne!(first["user_id"], second["user_id"]);
+    for user in [first, second] {
+        whole.assert_parts(&[(user["user_id"].as_str().unwrap(), 1_000, 0)]).await;
+    }
+    whole.finish_clean().await;
+}
+
+/// Goal: one key from many at once adds one member, with one deposit, and all of them are told the same.
+#[tokio::test(flavor = "multi_thread")]
+async fn one_key_from_many_at_once_adds_one_member() {
+    let whole = Whole::start(&[]).await;
+    let body = json!({"name": "Carla", "investment": 5});
+    let answers = join_all((0..20).map(|_| whole.keyed("K", "/api/users", body.clone()))).await;
+    for answer in &answers {
+        assert_eq!((answer.0, answer), (200, &answers[0]));
+    }
+    assert_eq!((whole.count("members").await, whole.count("capital_movements").await), (1, 1));
+    whole.assert_parts(&[(answers[0].1["user_id"].as_str().unwrap(), 500, 0)]).await;
     whole.finish_clean().await;
 }
 

@@ -204,6 +204,27 @@ async fn only_what_is_received_afterwards_prices_a_movement() {
     whole.finish_clean().await;
 }
 
+/// Goal: the same where the dispatcher's clock is ahead: a report that it had received before the movement was recorded, and
+/// that arrives afterwards, looks later and does not price it all the same.
+#[tokio::test]
+async fn a_clock_that_is_ahead_prices_nothing_by_what_was_known_before() {
+    let whole = with_open_position().await;
+    let broker = Broker::connect(&whole.sandbox).await;
+    whole.member("B", 0).await;
+    let received_at = whole.sandbox.clock.now() + Duration::seconds(30);
+    let mut db = whole.sandbox.database().await.unwrap();
+    sqlx::query("update account_reports set received_at = $1").bind(received_at).execute(&mut db).await.unwrap();
+    let movement = whole.invest("B", 50_000).await;
+    assert_eq!(broker.report(&whole, received_at, &five(130_000, 30_000)).await, "applied");
+    assert_eq!(whole.movement("B", id(&movement)).await["status"], "pending");
+    let next = received_at + Duration::milliseconds(1);
+    assert_eq!(broker.report(&whole, next, &five(130_000, 30_000)).await, "applied");
+    assert_eq!(whole.movement("B", id(&movement)).await["status"], "applied");
+    whole.assert_parts(&[("A", 130_000, 30_000), ("B", 50_000, 0)]).await;
+    broker.close().await;
+    whole.finish_clean().await;
+}
+
 /// Goal: a report that is too old gives no price, though it showed nothing open.
 #[tokio::test]
 async fn an_old_price_is_no_price() {
