@@ -93,6 +93,9 @@ async fn work(dispatcher: Arc<Dispatcher>, settings: Settings, consumer: Consume
     let prepare = || async {
         let mut transaction = dispatcher.pool.begin().await?;
         store::intake::raise_sequence(&mut transaction, dispatcher.clock.now(), 0).await?;
+        // By itself: nobody else stores meanwhile.
+        transaction.commit().await?;
+        let mut transaction = dispatcher.pool.begin().await?;
         store::keys::register(&mut transaction, &settings.keys, dispatcher.clock.now()).await?;
         // Before anything is written: what went elsewhere meanwhile would stand in this month's way for good.
         store::sweep::make_partitions(&mut transaction, 0).await?;

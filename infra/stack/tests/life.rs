@@ -9,6 +9,7 @@ mod life {
     mod expiry;
     mod first_clients;
     mod gate;
+    mod numbers;
     mod order;
     mod polls;
     mod reports;
