@@ -171,7 +171,7 @@ impl Columns {
         self.state.push(state.as_str().to_owned());
         self.code.push(reason.as_ref().map(|reason| reason.code.to_owned()));
         self.message.push(reason.map(|reason| reason.message));
-        self.expires_at.push(expiry(signal, rules));
+        self.expires_at.push(expiry(signal, rules, now));
         self.received_at.push(signal.received_at);
         self.finished_at.push(state.is_terminal().then_some(now));
     }
