@@ -5,7 +5,6 @@ use sqlx::PgConnection;
 use time::OffsetDateTime;
 
 use crate::life::anomaly::ANOMALIES;
-use crate::life::gate;
 use crate::store::account::{self, Standing};
 use crate::store::{anomaly, sweep};
 
@@ -44,14 +43,15 @@ pub(crate) fn begin() {
 pub(crate) async fn tell(db: &mut PgConnection, heartbeats: bool, now: OffsetDateTime) -> Result<(), sqlx::Error> {
     for signals in sweep::open_signals(db).await? {
         metrics::gauge!("pipeline_signals", "state" => signals.state.clone()).set(number(signals.count));
-        let age = signals.since.map_or(0.0, |since| (now - since).as_seconds_f64().max(0.0));
+        // One of a time that is still to come waits nobody knows how long, and must not look young until then.
+        let age = signals.since.map_or(0.0, |since| (now - since).as_seconds_f64().abs());
         metrics::gauge!("pipeline_oldest_signal_age_seconds", "state" => signals.state).set(age);
     }
     for count in anomaly::open_counts(db).await? {
         metrics::gauge!("pipeline_anomalies_open", "account" => count.account, "kind" => count.kind)
             .set(number(count.open));
     }
-    for standing in account::standings(db, gate::day(now), heartbeats).await? {
+    for standing in account::standings(db, now, heartbeats).await? {
         tell_account(&standing);
     }
     Ok(())

@@ -93,8 +93,11 @@ async fn work(dispatcher: Arc<Dispatcher>, settings: Settings, consumer: Consume
     let prepare = || async {
         let mut transaction = dispatcher.pool.begin().await?;
         store::intake::raise_sequence(&mut transaction, dispatcher.clock.now(), 0).await?;
+        // By itself: nobody else stores meanwhile.
+        transaction.commit().await?;
+        let mut transaction = dispatcher.pool.begin().await?;
         store::keys::register(&mut transaction, &settings.keys, dispatcher.clock.now()).await?;
-        // Before anything is written: what went elsewhere meanwhile would stand in this month's way for good.
+        // Before anything is written: what went elsewhere meanwhile would stay there for good, and no month of it goes.
         store::sweep::make_partitions(&mut transaction, 0).await?;
         transaction.commit().await
     };

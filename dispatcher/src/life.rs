@@ -23,6 +23,10 @@ use gate::{Account, Rules, gate};
 pub const LEASE: Duration = Duration::seconds(30);
 /// A terminal that was not seen for this long is not counted on.
 pub const TERMINAL_GONE: Duration = Duration::seconds(60);
+/// How far the clocks of ingest and dispatcher may be apart.
+pub const AHEAD_MAX: Duration = Duration::minutes(1);
+/// How far back a clock may be put before what was stored by it is of an unknown age.
+pub const BACK_MAX: Duration = Duration::seconds(10);
 /// A claim of the first protocol that was never confirmed fails this long after its expiry.
 pub const UNCONFIRMED: Duration = Duration::minutes(5);
 /// The protocol of terminals that know attempts, leases and look-ups.
@@ -52,13 +56,30 @@ pub enum Admission {
     Ended(SignalState, Reason),
 }
 
-/// When a signal is too old to be handed out; closings never are.
-pub fn expiry(signal: &SignalAccepted, rules: Option<&Rules>) -> Option<OffsetDateTime> {
+/// From when until when a signal may be handed out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Life {
+    /// When it was stored.
+    pub stored_at: OffsetDateTime,
+    /// Its end; none: closings live for ever.
+    pub expires_at: Option<OffsetDateTime>,
+}
+
+impl Life {
+    /// Whether it has ended, or the clock was put back since it began: then nobody knows how old the signal is.
+    pub fn is_over(&self, now: OffsetDateTime) -> bool {
+        self.expires_at.is_some_and(|expiry| expiry <= now || self.stored_at - BACK_MAX > now)
+    }
+}
+
+/// When a signal that is stored now will be too old to be handed out; closings never are.
+pub fn expiry(signal: &SignalAccepted, rules: Option<&Rules>, now: OffsetDateTime) -> Option<OffsetDateTime> {
     if signal.order.action.closes() {
         return None;
     }
     let seconds = signal.ttl_seconds.or(rules.map(|rules| rules.signal_ttl_seconds)).unwrap_or(60);
-    let by_life = signal.received_at.saturating_add(Duration::seconds(seconds.into()));
+    // Ingest's clock may be ahead of this one, and gives no longer life for that.
+    let by_life = signal.received_at.min(now).saturating_add(Duration::seconds(seconds.into()));
     Some(signal.expires_at.map_or(by_life, |time| time.min(by_life)))
 }
 
@@ -77,8 +98,15 @@ pub fn admit(
         let message = format!("no terminal's key is bound to account {}", signal.account);
         return Admission::Ended(SignalState::Rejected, Reason::new("unknown_account", message));
     };
-    if expiry(signal, Some(&account.rules)).is_some_and(|expiry| expiry <= now) {
-        return Admission::Ended(SignalState::Expired, expired());
+    if let Some(expiry) = expiry(signal, Some(&account.rules), now) {
+        if expiry <= now {
+            return Admission::Ended(SignalState::Expired, expired());
+        }
+        // How long it has been waiting in the queue can't be told.
+        if signal.received_at - now > AHEAD_MAX {
+            let message = "received at a time that is still to come: the clocks of ingest and dispatcher are apart";
+            return Admission::Ended(SignalState::Expired, Reason::new("expired", message));
+        }
     }
     match gate(&signal.order, account, now) {
         Some(reason) => Admission::Ended(SignalState::Rejected, reason),
@@ -97,12 +125,8 @@ pub fn superseded() -> Reason {
 }
 
 /// The end of a signal of which it is certain that nothing was sent; none: it waits for a terminal again.
-pub fn unsent(
-    expires_at: Option<OffsetDateTime>,
-    is_superseded: bool,
-    now: OffsetDateTime,
-) -> Option<(SignalState, Reason)> {
-    if expires_at.is_some_and(|expiry| expiry <= now) {
+pub fn unsent(life: Life, is_superseded: bool, now: OffsetDateTime) -> Option<(SignalState, Reason)> {
+    if life.is_over(now) {
         return Some((SignalState::Expired, expired()));
     }
     is_superseded.then(|| (SignalState::Cancelled, superseded()))

@@ -9,7 +9,7 @@ use sqlx::PgConnection;
 use time::OffsetDateTime;
 
 use crate::control::{Switch, switch};
-use crate::store::{account, intake, restored};
+use crate::store::{account, intake, restored, sweep};
 
 /// Numbers that the lost time may have given out beyond what the clock allows for: a day at full speed.
 const NUMBERS_LOST_MAX: i64 = 1_000_000_000;
@@ -47,6 +47,8 @@ pub async fn make_safe(
     if let Some(service) = restored::running_service(db).await? {
         return Err(RestoredError::ServiceRuns(service));
     }
+    // A backup may be older than the months that were made ahead.
+    sweep::make_partitions(db, 0).await?;
     let accounts = account::names(db).await?;
     let cancelled = restored::cancel_waiting(db, now).await?;
     let unknown = restored::doubt_claimed(db, now).await?;

@@ -20,7 +20,7 @@ use sqlx::PgConnection;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use crate::life::Open;
+use crate::life::{Life, Open};
 
 /// A row of `signals`, as it is.
 #[derive(Clone, Debug)]
@@ -85,13 +85,18 @@ impl SignalRow {
         })
     }
 
+    /// While it may be handed out.
+    pub(crate) fn life(&self) -> Life {
+        Life { stored_at: self.stored_at, expires_at: self.expires_at }
+    }
+
     /// As the claim judges it.
     pub(crate) fn open(&self) -> Result<Open, sqlx::Error> {
         Ok(Open {
             id: self.id,
             order: self.order()?,
             state: self.state.parse().map_err(corrupt)?,
-            expires_at: self.expires_at,
+            life: self.life(),
             attempt: self.attempt,
             claim_protocol: self.claim_protocol,
         })

@@ -25,7 +25,8 @@ const HEARTBEATS_KEPT: time::Duration = time::Duration::days(1);
 const FORGOTTEN_MAX: i64 = 1_000;
 /// The count of dispatchers and old terminals: once a second.
 const SLOW_EVERY: u32 = 4;
-/// Counting the open signals reads all of them: every 5 s, often enough for gauges.
+/// Counting the open signals reads all of them, and so does looking for those of the future: every 5 s, often enough for gauges
+/// and for what no claim hands out.
 const COUNT_EVERY: u32 = 20;
 /// PostgreSQL takes less than 8000 bytes; accounts beyond that are found by the regular look.
 const PAYLOAD_BYTES_MAX: usize = 7_900;
@@ -105,6 +106,9 @@ async fn move_on(
     now: OffsetDateTime,
     swept: &mut Vec<story::Changed>,
 ) -> Result<(), sqlx::Error> {
+    if turn.is_multiple_of(COUNT_EVERY) {
+        sweep::end_lives_of_the_future(db, now + life::BACK_MAX, now).await?;
+    }
     let expired = life::expired();
     swept.extend(sweep::expire(db, expired.code, &expired.message, now).await?);
     swept.extend(sweep::lapse(db, now).await?);

@@ -89,7 +89,7 @@ async fn work(distributor: Arc<Distributor>, retention_months: u32, consumer: Co
     if !common::database::migrate(&distributor.pool, &stop).await {
         return;
     }
-    // Before anything is written: what went elsewhere meanwhile would stand in this month's way for good.
+    // Before anything is written: what went elsewhere meanwhile would stay there for good, and no month of it goes.
     let partitions = || async { store::make_partitions(&mut *distributor.pool.acquire().await?, 0).await };
     if common::retry::until_ok("partitions of this month", &stop, partitions).await.is_none() {
         return;

@@ -127,9 +127,15 @@ impl Last {
 
     /// Whether this report of a run that ended is surely newer than all that counted: the run that followed has been
     /// silent for so long that no slow connection explains it, and the report names its account at the broker.
-    fn readmits(&self, update: &AccountUpdated) -> bool {
+    fn readmits(&self, update: &AccountUpdated, now: OffsetDateTime) -> bool {
         let age = Duration::milliseconds(update.age_ms.unwrap_or(0).max(0));
-        update.login.is_some() && self.state_at.is_none_or(|at| update.received_at - at > SILENCE + age)
+        update.login.is_some() && self.counted_at(now).is_none_or(|at| update.received_at - at > SILENCE + age)
+    }
+
+    /// When the last report that counted was received, where that says anything: one from the future was by a clock that was
+    /// put right since.
+    fn counted_at(&self, now: OffsetDateTime) -> Option<OffsetDateTime> {
+        self.state_at.filter(|at| *at - now <= AHEAD_MAX)
     }
 
     /// Takes over a report that counts.
@@ -185,7 +191,7 @@ pub fn reason_to_ignore(
     }
     let same_session = update.session.is_some() && update.session == last.session;
     let ended = last.ended(update);
-    if ended.is_some() && !last.readmits(update) {
+    if ended.is_some() && !last.readmits(update, now) {
         return Some("superseded_session");
     }
     let last_seq = if same_session { last.seq } else { ended.copied().flatten() };
@@ -194,7 +200,7 @@ pub fn reason_to_ignore(
     }
     // Within a run its numbers tell the order; between runs, and without numbers, time does.
     let ordered_by_seq = same_session && update.seq.is_some();
-    if !ordered_by_seq && last.state_at.is_some_and(|at| update.received_at <= at) {
+    if !ordered_by_seq && last.counted_at(now).is_some_and(|at| update.received_at <= at) {
         return Some("older_than_last");
     }
     if update.connected == Some(false) {
@@ -276,6 +282,27 @@ mod tests {
         assert_eq!(verdict(update.received_at - minute), None);
         assert_eq!(verdict(update.received_at - minute - Duration::NANOSECOND), Some("in_the_future"));
         assert_eq!(verdict(update.received_at + Duration::DAY), None);
+    }
+
+    /// Goal: a clock that was ahead for a while does not keep reports from counting until its time has come.
+    #[test]
+    fn a_time_that_is_still_to_come_makes_no_report_old() {
+        let known = last(&update(Some("s"), Some(5), 3_600));
+        let (minute, late) = (Duration::minutes(1), |session, seq| update(session, seq, 100));
+        let judged = |update: &AccountUpdated, now| {
+            reason_to_ignore(&known, update, &Figures::of(update).unwrap(), OffsetDateTime::UNIX_EPOCH + now)
+        };
+        let (hour, put_right) = (minute * 60, minute * 59 - Duration::NANOSECOND);
+        for (session, seq) in [(None, None), (Some("t"), Some(1)), (Some("s"), None)] {
+            let report = late(session, seq);
+            assert_eq!(judged(&report, hour), Some("older_than_last"), "{session:?}");
+            assert_eq!(judged(&report, minute * 59), Some("older_than_last"), "{session:?}: clocks differ a little");
+            assert_eq!(judged(&report, put_right), None, "{session:?}");
+        }
+        assert_eq!(judged(&late(Some("old"), Some(8)), hour), Some("superseded_session"));
+        assert_eq!(judged(&late(Some("old"), Some(8)), put_right), None);
+        assert_eq!(judged(&late(Some("old"), Some(7)), put_right), Some("seq_not_newer"), "numbers count on");
+        assert_eq!(judged(&late(Some("s"), Some(5)), put_right), Some("seq_not_newer"));
     }
 
     #[test]

@@ -115,7 +115,7 @@ pub(crate) async fn resolve(
     let (state, code, message) = match &*resolution.outcome {
         "executed" => ("executed", "resolved", message),
         "failed" => ("failed", "resolved", message),
-        _ => match life::unsent(signal.expires_at, claim::is_superseded(&mut transaction, &signal, now).await?, now) {
+        _ => match life::unsent(signal.life(), claim::is_superseded(&mut transaction, &signal, now).await?, now) {
             Some((state, reason)) => (state.as_str(), reason.code, format!("{}; {message}", reason.message)),
             None => ("pending", "resolved", message),
         },

@@ -148,6 +148,7 @@ fn plain(value: Option<Decimal>) -> Option<Decimal> {
 }
 
 impl Claimed {
+    /// Both limits as they are left at this answer.
     fn new(handed_out: HandedOut, now: OffsetDateTime, held: Duration) -> Self {
         let HandedOut { signal, after, rules, magic_base } = handed_out;
         let sized =
@@ -157,7 +158,7 @@ impl Claimed {
             id: signal.id,
             magic: claim::magic(magic_base, signal.id),
             attempt: signal.attempt,
-            lease_ms: milliseconds(LEASE),
+            lease_ms: milliseconds(signal.lease_expires_at.map_or(LEASE, |end| (end - now).min(LEASE))),
             // The terminal counts from when it sent the poll, which is earlier than now by the time it was held.
             remaining_ms: signal.expires_at.map(|expiry| milliseconds(expiry - now)),
             held_ms: u64::try_from(held.as_millis()).unwrap_or(u64::MAX),
@@ -269,19 +270,19 @@ async fn look(
     if woken == Wakes::Changed && !claim::any_pending(&mut db, claimant.account).await? {
         return Ok(None);
     }
-    let now = dispatcher.clock.now();
     if limit == 0 {
+        let now = dispatcher.clock.now();
         let Some(row) = account::find(&mut db, claimant.account).await? else { return Ok(None) };
         let choice = claim::choice(&mut db, claimant, &row.account()?, 1, now).await?;
         // What is to be rejected ends with a claim too.
         return Ok((!choice.claim.is_empty() || !choice.reject.is_empty()).then(Vec::new));
     }
-    let Claim { handed_out, ended } = claim::claim(&mut db, claimant, limit, now).await?;
+    let Claim { handed_out, ended } = claim::claim(&mut db, claimant, limit, &dispatcher.clock).await?;
     if !handed_out.is_empty() {
         crash::point("claimed");
     }
     for signal in &ended {
-        story::changed(signal, by, now);
+        story::changed(signal, by, dispatcher.clock.now());
     }
     Ok((!handed_out.is_empty()).then_some(handed_out))
 }

@@ -6,7 +6,7 @@ use common::domain::{Action, Order, OrderType, SignalState, Symbol};
 use time::OffsetDateTime;
 
 use super::gate::{Account, Room, gate};
-use super::{PROTOCOL, Reason};
+use super::{Life, PROTOCOL, Reason};
 
 /// A signal in the queue, as the claim sees it.
 #[derive(Clone, Debug)]
@@ -17,8 +17,8 @@ pub struct Open {
     pub order: Order,
     /// `pending`, `processing` or `unknown` where it has not ended.
     pub state: SignalState,
-    /// End of its life.
-    pub expires_at: Option<OffsetDateTime>,
+    /// While it may be handed out.
+    pub life: Life,
     /// How often it was handed out.
     pub attempt: i32,
     /// The protocol of its last claim.
@@ -155,7 +155,7 @@ impl<'a> Look<'a> {
     /// Decides on a signal that is pending.
     fn at(&mut self, signal: &'a Open) {
         // Too old: ended by the sweep, holds nothing back any more.
-        if signal.expires_at.is_some_and(|expiry| expiry <= self.now) {
+        if signal.life.is_over(self.now) {
             return;
         }
         if let Some(reason) = gate(&signal.order, self.account, self.now) {

@@ -4,7 +4,7 @@ use common::domain::{Action, SignalState};
 use time::OffsetDateTime;
 
 use super::anomaly::{Doubt, anomaly, denied};
-use super::{PROTOCOL, Reason, unsent};
+use super::{Life, PROTOCOL, Reason, unsent};
 
 /// What a terminal says of an order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,8 +53,8 @@ pub struct Known<'a> {
     pub claim_protocol: Option<i16>,
     /// The installation that took it.
     pub claimed_by: Option<&'a str>,
-    /// End of its life.
-    pub expires_at: Option<OffsetDateTime>,
+    /// While it may be handed out.
+    pub life: Life,
     /// The tickets that its order has at the broker, as reported before.
     pub tickets: &'a [i64],
     /// What else is known that the ticket of an opening contradicts.
@@ -113,7 +113,7 @@ pub fn confirm(known: &Known<'_>, report: &Report<'_>, now: OffsetDateTime) -> (
         Status::NotSent if known.claimed_by.is_none() || report.terminal != known.claimed_by => {
             Effect::Nothing("from an installation that did not take it")
         }
-        Status::NotSent => unsent(known.expires_at, known.is_superseded, now)
+        Status::NotSent => unsent(known.life, known.is_superseded, now)
             .map_or(Effect::Again, |(state, reason)| Effect::End(state, reason)),
     };
     (effect, None)

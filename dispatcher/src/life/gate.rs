@@ -129,9 +129,12 @@ impl Account {
         self.state.as_ref().filter(|state| state.day.date == day(now)).and_then(|state| state.day.loss)
     }
 
-    /// Whether the account reports, and its last report is too old to open anything by, or of another login.
+    /// Whether the account reports, and its last report is too old to open anything by, of another login, or of a time that
+    /// is still to come: the clock was put back, and nobody knows how old it is.
     pub fn is_stale(&self, now: OffsetDateTime) -> bool {
-        self.state.as_ref().is_some_and(|state| state.at + STATE_FRESH < now || !self.rules.admits(state.login))
+        self.state.as_ref().is_some_and(|state| {
+            state.at + STATE_FRESH < now || state.at - FIGURES_DELAY_MAX > now || !self.rules.admits(state.login)
+        })
     }
 
     /// Positions of which we heard before this are among those of the last report; none: nothing is known of any.

@@ -9,6 +9,7 @@ use super::gate::{Day, State};
 use super::*;
 
 pub(super) const NOW: OffsetDateTime = OffsetDateTime::UNIX_EPOCH;
+const FOR_EVER: Life = Life { stored_at: NOW, expires_at: None };
 
 pub(super) fn volume(text: &str) -> Volume {
     Volume::try_from(text.parse::<Decimal>().unwrap()).unwrap()
@@ -44,7 +45,7 @@ pub(super) fn signal(id: i64, action: Action, symbol: Option<&str>, state: Signa
         ticket: None,
         max_slippage_points: None,
     };
-    Open { id, order, state, expires_at: None, attempt: 0, claim_protocol: Some(PROTOCOL) }
+    Open { id, order, state, life: FOR_EVER, attempt: 0, claim_protocol: Some(PROTOCOL) }
 }
 
 fn claimed(open: &[Open], mode: Mode) -> Vec<i64> {
@@ -69,7 +70,7 @@ fn a_life_that_would_outlast_the_calendar_ends_with_it() {
         comment: None,
         metadata: serde_json::Map::new(),
     };
-    assert!(expiry(&signal, None) >= Some(signal.received_at));
+    assert!(expiry(&signal, None, signal.received_at) >= Some(signal.received_at));
 }
 
 #[test]
@@ -152,9 +153,44 @@ fn a_terminal_of_the_first_protocol_is_handed_market_orders_only() {
 #[test]
 fn what_has_expired_is_neither_handed_out_nor_waited_for() {
     let mut old = signal(1, Buy, Some("EURUSD"), Pending);
-    old.expires_at = Some(NOW);
+    old.life.expires_at = Some(NOW);
     let open = [old, signal(2, Buy, Some("EURUSD"), Pending)];
     assert_eq!(claimed(&open, Mode::Active), [2]);
+}
+
+/// Goal: nothing is handed out whose age nobody knows, since the clock was put back after it was stored.
+#[test]
+fn what_was_stored_in_the_future_has_no_life_left_and_a_closing_lives() {
+    let stored = |action: Action, after: Duration| {
+        let stored_at = NOW + after;
+        let expires_at = (!action.closes()).then(|| stored_at + Duration::minutes(1));
+        Open { life: Life { stored_at, expires_at }, ..signal(1, action, Some("EURUSD"), Pending) }
+    };
+    for action in [Buy, Sell, Modify, Ping] {
+        assert_eq!(claimed(&[stored(action, BACK_MAX)], Mode::Active), [1], "clocks differ a little");
+        let ahead = stored(action, BACK_MAX + Duration::microseconds(1));
+        assert!(claimed(std::slice::from_ref(&ahead), Mode::Active).is_empty());
+        assert_eq!(unsent(ahead.life, false, NOW), Some((SignalState::Expired, expired())));
+    }
+    for action in [Close, CloseAll] {
+        assert_eq!(claimed(&[stored(action, Duration::days(1))], Mode::Active), [1]);
+    }
+}
+
+/// Goal: ingest's clock, where it is ahead, makes no life longer; and what may have been in the queue for any time is not
+/// taken for new.
+#[test]
+fn a_life_begins_when_the_signal_is_stored_at_the_latest() {
+    let ahead = |by| SignalAccepted { received_at: NOW + by, ..accepted(Buy, None) };
+    let life = |signal: &SignalAccepted| expiry(signal, None, NOW).unwrap() - NOW;
+    assert_eq!(life(&ahead(AHEAD_MAX)), Duration::minutes(1));
+    assert_eq!(life(&ahead(-Duration::seconds(20))), Duration::seconds(40));
+    let admitted = |signal: &SignalAccepted| admit(signal, Some(&account(Mode::Active)), false, NOW);
+    assert_eq!(admitted(&ahead(AHEAD_MAX)), Admission::Pending);
+    let unknown = AHEAD_MAX + Duration::microseconds(1);
+    assert!(matches!(admitted(&ahead(unknown)), Admission::Ended(SignalState::Expired, _)));
+    let closing = SignalAccepted { received_at: NOW + Duration::days(1), ..accepted(Close, None) };
+    assert_eq!(admitted(&closing), Admission::Pending);
 }
 
 fn accepted(action: Action, lots: Option<&str>) -> SignalAccepted {
@@ -204,7 +240,7 @@ fn known(state: SignalState) -> Known<'static> {
         attempt: 2,
         claim_protocol: Some(PROTOCOL),
         claimed_by: Some("T"),
-        expires_at: None,
+        life: FOR_EVER,
         tickets: &[7],
         doubt: None,
         is_superseded: false,
@@ -288,7 +324,7 @@ fn not_sent_is_believed_only_from_the_installation_that_took_it() {
     assert!(matches!(confirm(&taken, &other, NOW).0, Effect::Nothing(_)));
     let nameless = Known { claimed_by: None, ..taken.clone() };
     assert!(matches!(confirm(&nameless, &Report { terminal: None, ..said.clone() }, NOW).0, Effect::Nothing(_)));
-    let late = Known { expires_at: Some(NOW), ..taken };
+    let late = Known { life: Life { expires_at: Some(NOW), ..FOR_EVER }, ..taken };
     assert!(matches!(confirm(&late, &said, NOW).0, Effect::End(SignalState::Expired, _)));
 }
 
@@ -297,7 +333,7 @@ fn what_was_not_sent_goes_out_again_unless_a_closing_came_after_it() {
     let said = report(Status::NotSent, Some(2), None);
     let taken = Known { is_superseded: true, ..known(Unknown) };
     assert_eq!(confirm(&taken, &said, NOW).0, Effect::End(SignalState::Cancelled, superseded()));
-    let late = Known { expires_at: Some(NOW), ..taken.clone() };
+    let late = Known { life: Life { expires_at: Some(NOW), ..FOR_EVER }, ..taken.clone() };
     assert!(matches!(confirm(&late, &said, NOW).0, Effect::End(SignalState::Expired, _)));
     let other = Report { terminal: Some("U"), ..said };
     assert!(matches!(confirm(&taken, &other, NOW).0, Effect::Nothing(_)), "its word ends nothing either");
@@ -347,7 +383,7 @@ fn any_open() -> impl Strategy<Value = Vec<Open>> {
                 let symbol = [Some("EURUSD"), Some("GBPUSD"), None][symbol];
                 let mut open =
                     signal(i64::try_from(index).unwrap() + 1, action, symbol, [Pending, Processing, Unknown][state]);
-                open.expires_at = (!action.closes()).then(|| if fresh { NOW + Duration::seconds(1) } else { NOW });
+                open.life.expires_at = (!action.closes()).then(|| if fresh { NOW + Duration::seconds(1) } else { NOW });
                 open
             })
             .collect()
@@ -371,11 +407,11 @@ proptest! {
         for (id, after) in &choice.claim {
             let chosen = find(*id);
             prop_assert!(chosen.state == Pending && !dropped(*id));
-            prop_assert!(chosen.expires_at.is_none_or(|expiry| expiry > NOW));
+            prop_assert!(chosen.life.expires_at.is_none_or(|expiry| expiry > NOW));
             prop_assert!(account.rules.mode.hands_out(chosen.order.action));
             prop_assert!(!silent || !chosen.order.action.opens(), "the account's state is not known");
             for other in open.iter().filter(|other| other.id < *id && concern(other, chosen)) {
-                let expired = other.state == Pending && other.expires_at.is_some_and(|expiry| expiry <= NOW);
+                let expired = other.state == Pending && other.life.expires_at.is_some_and(|expiry| expiry <= NOW);
                 match other.state {
                     Processing => prop_assert!(false, "an earlier one is with a terminal"),
                     Unknown => prop_assert!(chosen.order.action.closes() && after.contains(&other.id)),

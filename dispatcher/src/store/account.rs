@@ -9,7 +9,7 @@ use sqlx::PgConnection;
 use time::{Date, OffsetDateTime};
 
 use super::corrupt;
-use crate::life::gate::{Account, Day, Rules, State};
+use crate::life::gate::{Account, Day, Rules, State, day};
 use crate::life::{PROTOCOL, TERMINAL_GONE};
 
 /// A row of `accounts`, as it is.
@@ -256,7 +256,7 @@ pub(crate) async fn without_a_full_terminal(
     .await
 }
 
-/// Keeps the last figures of an account as they came.
+/// Keeps the last figures of an account as they came. Those from the future were by a clock that was put right since.
 pub(crate) async fn store_report(db: &mut PgConnection, update: &AccountUpdated) -> Result<(), sqlx::Error> {
     sqlx::query!(
         "insert into account_reports (account, received_at, terminal, balance, equity, margin, free_margin, profit,
@@ -266,7 +266,8 @@ pub(crate) async fn store_report(db: &mut PgConnection, update: &AccountUpdated)
              balance = excluded.balance, equity = excluded.equity, margin = excluded.margin,
              free_margin = excluded.free_margin, profit = excluded.profit, open_positions = excluded.open_positions,
              connected = excluded.connected, trade_allowed = excluded.trade_allowed, tick_age_ms = excluded.tick_age_ms
-         where account_reports.received_at <= excluded.received_at",
+         where account_reports.received_at <= excluded.received_at
+            or account_reports.received_at > excluded.received_at + interval '10 seconds'",
         update.account.as_str(),
         update.received_at,
         update.terminal,
@@ -312,7 +313,7 @@ pub(crate) struct Standing {
 /// All accounts; `heartbeats`: whether there are to be any.
 pub(crate) async fn standings(
     db: &mut PgConnection,
-    today: Date,
+    now: OffsetDateTime,
     heartbeats: bool,
 ) -> Result<Vec<Standing>, sqlx::Error> {
     sqlx::query_as!(
@@ -323,7 +324,8 @@ pub(crate) async fn standings(
                                            and protocol >= $2 and last_poll_at > t.polled_at - interval '1 minute')
                        then coalesce(
                            (select max(finished_at) from signals s
-                            where s.account = a.account and s.principal = ':heartbeat' and s.state = 'executed'),
+                            where s.account = a.account and s.principal = ':heartbeat' and s.state = 'executed'
+                              and finished_at <= $4),
                            (select min(finished_at) from signals s
                             where s.account = a.account and s.principal = ':heartbeat'))
                   end as heartbeat_at,
@@ -335,9 +337,10 @@ pub(crate) async fn standings(
            left join account_reports f on f.account = a.account and f.connected is distinct from false
                 and (f.balance <> 0 or f.equity <> 0 or coalesce(a.state_equity, 0) = 0)
            left join lateral (select max(last_poll_at) as polled_at from terminals where account = a.account) t on true"#,
-        today,
+        day(now),
         PROTOCOL,
-        heartbeats
+        heartbeats,
+        now
     )
     .fetch_all(db)
     .await

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use common::clock::Clock;
 use common::domain::SignalState;
 use sqlx::{Connection as _, PgConnection};
 use time::OffsetDateTime;
@@ -97,10 +98,10 @@ pub(crate) async fn claim(
     db: &mut PgConnection,
     claimant: &Claimant<'_>,
     limit: usize,
-    now: OffsetDateTime,
+    clock: &Clock,
 ) -> Result<Claim, sqlx::Error> {
     let mut transaction = db.begin().await?;
-    let claim = claim_locked(&mut transaction, claimant, limit, now).await?;
+    let claim = claim_locked(&mut transaction, claimant, limit, clock).await?;
     transaction.commit().await?;
     Ok(claim)
 }
@@ -109,9 +110,11 @@ async fn claim_locked(
     db: &mut PgConnection,
     claimant: &Claimant<'_>,
     limit: usize,
-    now: OffsetDateTime,
+    clock: &Clock,
 ) -> Result<Claim, sqlx::Error> {
     let Some(row) = account::lock(db, claimant.account).await? else { return Ok(Claim::default()) };
+    // Only now: whoever held the account may have done so for seconds.
+    let now = clock.now();
     let account = row.account()?;
     if !account.rules.admits(claimant.login) {
         return Ok(Claim::default());
@@ -187,7 +190,7 @@ pub(crate) async fn is_superseded(
     now: OffsetDateTime,
 ) -> Result<bool, sqlx::Error> {
     // So no more is read than what came within its life.
-    if signal.expires_at.is_some_and(|expiry| expiry <= now) {
+    if signal.life().is_over(now) {
         return Ok(false);
     }
     // One is enough. In the order of the closings' own index: there may be any number of signals since.

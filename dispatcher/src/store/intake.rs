@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 
+use common::database::refuses_data;
 use common::domain::{Level, Percent, Price, SignalState, Volume};
 use common::message::{Envelope, SignalAccepted};
 use sqlx::PgConnection;
@@ -26,6 +27,7 @@ pub(crate) struct Stored {
 }
 
 /// Before the first signal: numbers never repeat, also after a restore of an old backup. So many are left out besides.
+/// Until the caller's transaction ends nobody else draws a number, so none that was drawn is set back to.
 pub(crate) async fn raise_sequence(
     db: &mut PgConnection,
     now: OffsetDateTime,
@@ -34,14 +36,21 @@ pub(crate) async fn raise_sequence(
     const EPOCH_2020: i64 = 1_577_836_800;
     const NUMBERS_PER_SECOND: i64 = 100;
     let least = (now.unix_timestamp() - EPOCH_2020).max(1) * NUMBERS_PER_SECOND;
+    sqlx::query!("lock table signals in share row exclusive mode").execute(&mut *db).await?;
     sqlx::query_scalar!(
-        "select setval('signal_ids', greatest($1::bigint, (select last_value from signal_ids)) + $2)",
+        "select setval('signal_ids', greatest($1::bigint, (select last_value from signal_ids), (select max(id) from signals)) + $2)",
         least,
         left_out
     )
     .fetch_one(db)
     .await
     .map(drop)
+}
+
+/// Whether the database refuses these signals themselves. A number that is taken is not theirs: the next try draws another.
+pub(crate) fn is_refused(error: &sqlx::Error) -> bool {
+    let constraint = error.as_database_error().and_then(|error| error.constraint());
+    refuses_data(error) && constraint != Some("signals_id_key")
 }
 
 /// Stores a message that can't be read.
@@ -163,7 +172,7 @@ impl Columns {
         self.state.push(state.as_str().to_owned());
         self.code.push(reason.as_ref().map(|reason| reason.code.to_owned()));
         self.message.push(reason.map(|reason| reason.message));
-        self.expires_at.push(expiry(signal, rules));
+        self.expires_at.push(expiry(signal, rules, now));
         self.received_at.push(signal.received_at);
         self.finished_at.push(state.is_terminal().then_some(now));
     }

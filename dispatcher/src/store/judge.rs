@@ -45,7 +45,7 @@ pub(super) async fn judge(
         attempt: signal.attempt,
         claim_protocol: signal.claim_protocol,
         claimed_by: signal.claimed_by.as_deref(),
-        expires_at: signal.expires_at,
+        life: signal.life(),
         tickets: &tickets,
         doubt,
         is_superseded,

@@ -32,6 +32,22 @@ pub(crate) async fn expire(
     .await
 }
 
+/// Ends the lives of what was stored after this time: it is of the future, and nobody knows how old that is.
+pub(crate) async fn end_lives_of_the_future(
+    db: &mut PgConnection,
+    future: OffsetDateTime,
+    now: OffsetDateTime,
+) -> Result<(), sqlx::Error> {
+    sqlx::query!(
+        "update signals set expires_at = $2 where state = 'pending' and expires_at > $2 and stored_at > $1",
+        future,
+        now
+    )
+    .execute(db)
+    .await
+    .map(drop)
+}
+
 /// Claims whose lease ran out: `unknown`. A heartbeat has failed: it traded nothing, so there is nothing to look up.
 pub(crate) async fn lapse(db: &mut PgConnection, now: OffsetDateTime) -> Result<Vec<Changed>, sqlx::Error> {
     sqlx::query_as!(

@@ -242,10 +242,11 @@ async fn check(
     }
 }
 
-/// Whether the last report still gives the price: none was ever needed, or nothing could have moved since.
+/// Whether the last report still gives the price: none was ever needed, or nothing could have moved since. How old one from the
+/// future is nobody knows.
 fn priced_now(state: &PoolState, fresh: Duration, now: OffsetDateTime) -> bool {
     match (state.last.state_at, &state.last.figures) {
-        (Some(at), Some(figures)) => now - at <= fresh && figures.shows_nothing_open(),
+        (Some(at), Some(figures)) => (now - at).abs() <= fresh && figures.shows_nothing_open(),
         _ => true,
     }
 }

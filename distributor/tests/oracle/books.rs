@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use common::message::AccountUpdated;
 use distributor::pool::{Ask, Change, Pool, PoolError, Withdrawal, remaining_investment};
 use distributor::report::{Figures, Last, LoginError, reason_to_ignore};
+use time::OffsetDateTime;
 
 /// A member's part of the pool.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -80,10 +81,10 @@ impl Books {
         self.last.expect_login(login, self.members.pool.units > 0)
     }
 
-    /// Whether the report counts.
-    pub(crate) fn report(&mut self, update: &AccountUpdated) -> bool {
+    /// Whether the report counts that arrives now.
+    pub(crate) fn report(&mut self, update: &AccountUpdated, now: OffsetDateTime) -> bool {
         let Ok(figures) = Figures::of(update) else { return false };
-        if reason_to_ignore(&self.last, update, &figures, update.received_at).is_some() {
+        if reason_to_ignore(&self.last, update, &figures, now).is_some() {
             return false;
         }
         let (pool, level) = (&mut self.members.pool, figures.level());

@@ -16,6 +16,7 @@ use proptest::test_runner::{TestCaseResult, TestRunner};
 use books::{Books, Holding, Members};
 use rules::{Oracle, Part, whole};
 use steps::{Kind, Step, Take, Terminal, steps};
+use time::OffsetDateTime;
 
 /// Goal: whatever happens in whatever order, the pool is what exact reckoning says, and no movement takes from anybody.
 #[test]
@@ -51,9 +52,10 @@ fn run(kind: Kind, steps: &[Step]) -> TestCaseResult {
             }
             Step::Report(report) => {
                 let update = terminal.send(report, &books.members.pool);
-                take(&mut books, &mut oracle, update)?;
+                take(&mut books, &mut oracle, update, terminal.now())?;
             }
-            Step::Arrive(index) => take(&mut books, &mut oracle, terminal.sent(*index))?,
+            Step::Arrive(index) => take(&mut books, &mut oracle, terminal.sent(*index), terminal.now())?,
+            Step::PutBack(seconds) => terminal.put_back(*seconds),
             Step::Terminal(kind) => terminal.replace(*kind),
             Step::LogIn(login) => terminal.log_in(*login),
             Step::ExpectLogin(login) => {
@@ -102,11 +104,11 @@ fn withdraw(books: &mut Books, oracle: &mut Oracle, user: u8, take: &Take) -> Te
 }
 
 /// A message arrives, if there is one.
-fn take(books: &mut Books, oracle: &mut Oracle, update: Option<AccountUpdated>) -> TestCaseResult {
+fn take(books: &mut Books, oracle: &mut Oracle, update: Option<AccountUpdated>, now: OffsetDateTime) -> TestCaseResult {
     let Some(update) = update else { return Ok(()) };
     let before = books.members.clone();
-    let counts = books.report(&update);
-    prop_assert_eq!(counts, oracle.report(&update), "whether it counts: {:?}", update);
+    let counts = books.report(&update, now);
+    prop_assert_eq!(counts, oracle.report(&update, now), "whether it counts: {:?}", update);
     prop_assert!(counts || books.members == before, "what does not count changes nothing");
     Ok(())
 }

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use common::message::AccountUpdated;
 use num_rational::BigRational;
 use rust_decimal::Decimal;
-use time::Duration;
+use time::{Duration, OffsetDateTime};
 
 /// Units that the first cent buys.
 const FIRST_PRICE: i128 = 100_000_000;
@@ -188,9 +188,9 @@ impl Oracle {
         allowed
     }
 
-    /// Whether a report counts.
-    pub(crate) fn report(&mut self, report: &AccountUpdated) -> bool {
-        if !self.is_news(report) || !self.is_sound(report) {
+    /// Whether a report counts that arrives now.
+    pub(crate) fn report(&mut self, report: &AccountUpdated, now: OffsetDateTime) -> bool {
+        if !self.is_news(report, now) || !self.is_sound(report) {
             return false;
         }
         let before = self.counted.last();
@@ -211,8 +211,13 @@ impl Oracle {
     }
 
     /// Within a run of the terminal its numbers tell the order, else time does; a run that another followed is over until
-    /// its account's figures are of more than a minute after all that was heard.
-    fn is_news(&self, report: &AccountUpdated) -> bool {
+    /// its account's figures are of more than a minute after all that was heard. Nothing is news from more than a minute
+    /// ahead, and a time so far ahead says of no other that it is old.
+    fn is_news(&self, report: &AccountUpdated, now: OffsetDateTime) -> bool {
+        let is_to_come = |report: &AccountUpdated| report.received_at > now + Duration::seconds(60);
+        if is_to_come(report) {
+            return false;
+        }
         let Some(last) = self.counted.last() else { return true };
         let is_of_run = |other: &&AccountUpdated| report.session.is_some() && other.session == report.session;
         let is_over = !is_of_run(&last) && self.counted.iter().any(|other| is_of_run(&other));
@@ -220,9 +225,11 @@ impl Oracle {
             report.seq.is_none() || self.counted.iter().filter(is_of_run).all(|other| other.seq < report.seq);
         if is_over {
             let taken_at = report.received_at - Duration::milliseconds(report.age_ms.map_or(0, |age| age.max(0)));
-            return report.login.is_some() && taken_at - Duration::seconds(60) > last.received_at && counts_on;
+            let is_later = taken_at - Duration::seconds(60) > last.received_at || is_to_come(last);
+            return report.login.is_some() && is_later && counts_on;
         }
-        counts_on && ((is_of_run(&last) && report.seq.is_some()) || last.received_at < report.received_at)
+        let is_later = last.received_at < report.received_at || is_to_come(last);
+        counts_on && ((is_of_run(&last) && report.seq.is_some()) || is_later)
     }
 
     /// Whether these are the figures of this account, whole and within the bounds.

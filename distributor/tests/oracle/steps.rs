@@ -32,6 +32,8 @@ pub(crate) enum Step {
     LogIn(i64),
     /// An operator wants this one's next report taken over.
     ExpectLogin(i64),
+    /// All clocks are put back by so many seconds.
+    PutBack(i64),
     /// The service starts anew.
     Restart,
 }
@@ -124,6 +126,7 @@ fn step() -> impl Strategy<Value = Step> {
         1 => kind().prop_map(Step::Terminal),
         2 => (1..4_i64).prop_map(Step::LogIn),
         3 => (1..4_i64).prop_map(Step::ExpectLogin),
+        1 => (1..150_i64).prop_map(Step::PutBack),
         1 => Just(Step::Restart),
     ]
 }
@@ -210,6 +213,14 @@ impl Terminal {
 
     pub(crate) fn replace(&mut self, kind: Kind) {
         self.kind = kind;
+    }
+
+    pub(crate) fn put_back(&mut self, seconds: i64) {
+        self.now -= seconds;
+    }
+
+    pub(crate) fn now(&self) -> OffsetDateTime {
+        OffsetDateTime::UNIX_EPOCH + Duration::seconds(self.now)
     }
 
     pub(crate) fn log_in(&mut self, login: i64) {

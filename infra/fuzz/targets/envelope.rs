@@ -9,7 +9,7 @@ use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|data: &[u8]| {
     if let Some(envelope) = decode::<SignalAccepted>(data) {
-        life::expiry(&envelope.body, None);
+        life::expiry(&envelope.body, None, now());
         life::admit(&envelope.body, Some(&account()), false, now());
         let _ = (now() - envelope.body.received_at).as_seconds_f64();
     }

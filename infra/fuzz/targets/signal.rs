@@ -75,5 +75,5 @@ fn assert_delivered(signal: SignalAccepted) {
     assert_eq!(sent, serde_json::to_vec(&received).expect("JSON"));
     life::admit(&received.body, Some(&account()), false, now());
     let closes = received.body.order.action.closes();
-    assert_eq!(life::expiry(&received.body, None).is_none(), closes);
+    assert_eq!(life::expiry(&received.body, None, now()).is_none(), closes);
 }

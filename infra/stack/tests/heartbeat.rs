@@ -225,6 +225,29 @@ async fn heartbeats_are_forgotten_after_a_day() {
     whole.finish().await;
 }
 
+/// Goal: a heartbeat that was confirmed by a clock that was ahead does not stand for those that are missing since, and figures
+/// that were reported by it do not stand for those since.
+#[tokio::test]
+async fn what_was_told_by_a_clock_that_was_ahead_hides_nothing_later() {
+    let reported_at = r#"pipeline_terminal_last_update_timestamp_seconds{account="main"}"#;
+    let whole = beating().await;
+    whole.answer(&whole.beat().await).await;
+    let before = whole.tells(CONFIRMED_AT, |at| at > 0.0).await;
+    whole.sandbox.clock.advance(time::Duration::hours(1));
+    next_minute(&whole.sandbox);
+    whole.answer(&whole.beat().await).await;
+    whole.report("1000", "1000").await;
+    for name in [CONFIRMED_AT, reported_at] {
+        whole.tells(name, |at| at > before + 3_000.0).await;
+    }
+    whole.sandbox.clock.advance(-time::Duration::hours(1));
+    whole.tells(CONFIRMED_AT, |at| at.to_bits() == before.to_bits()).await;
+    whole.report("1001", "1000").await;
+    whole.tells(reported_at, |at| (at - whole.now()).abs() < 60.0).await;
+    whole.tells(r#"pipeline_account_balance{account="main"}"#, |balance| balance > 1_000.5).await;
+    whole.finish().await;
+}
+
 /// Goal: an account whose terminals are all of the first protocol, which can't take heartbeats, has none that is missing:
 /// they end quietly, and no alert has a figure to go by.
 #[tokio::test]

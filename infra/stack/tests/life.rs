@@ -10,6 +10,7 @@ mod life {
     mod expiry;
     mod first_clients;
     mod gate;
+    mod numbers;
     mod order;
     mod polls;
     mod rare;

@@ -176,6 +176,10 @@ fn openings_wait_for_a_silent_account_and_closings_supersede_them() {
     assert_eq!((claims(&choice), &choice.supersede, rejected(&choice)), (vec![3, 5], &vec![1, 2], vec![]));
     assert_eq!(claims(&choose(&open, &account, 0, PROTOCOL, 10, NOW + STATE_FRESH)), [1, 3, 4]);
     assert_eq!(claims(&choose(&open, &active(), 0, PROTOCOL, 10, silent)), [1, 3, 4], "it never reported");
+    let put_back = NOW - FIGURES_DELAY_MAX;
+    assert_eq!(claims(&choose(&open, &account, 0, PROTOCOL, 10, put_back)), [1, 3, 4], "clocks differ a little");
+    let put_back = put_back - Duration::milliseconds(1);
+    assert_eq!(claims(&choose(&open, &account, 0, PROTOCOL, 10, put_back)), [3, 5], "nobody knows how old it is");
     let mut another = account;
     another.rules.login = Some(2);
     assert_eq!(claims(&choose(&open, &another, 0, PROTOCOL, 10, NOW)), [3, 5], "it is of another login");

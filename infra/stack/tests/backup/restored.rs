@@ -150,6 +150,30 @@ async fn a_backup_beside_a_platform_at_work_is_one_moment_of_it() {
     whole.finish().await;
 }
 
+/// Goal: a backup that is older than the months that were made ahead is made safe, and the services start on it: what is written
+/// of its signals lies in this month's partition.
+#[tokio::test]
+async fn a_backup_without_a_partition_for_this_month_is_made_safe_and_starts() {
+    let whole = Whole::start(&[]).await;
+    let waits = whole.post(json!({"symbol": "A", "action": "CLOSE"})).await;
+    whole.state(&waits, "pending").await;
+    let Whole { sandbox, platform, .. } = whole;
+    assert!(platform.stop().await);
+    let mut db = sandbox.database().await.unwrap();
+    let months = "select string_agg(month, ', ') from month_partitions('signal_events')";
+    let months: String = sqlx::query_scalar(months).fetch_one(&mut db).await.unwrap();
+    sqlx::query(AssertSqlSafe(format!("drop table {months}"))).execute(&mut db).await.unwrap();
+    let (code, told) = stack(&["restored"], &sandbox.settings.database_url).await;
+    assert_eq!(code, 0, "{told}");
+    assert_eq!(number(&mut db, "select count(*) from signal_events").await, 1);
+    assert_eq!(number(&mut db, "select count(*) from signal_events_default").await, 0);
+    drop(db);
+    let platform = sandbox.start().await.unwrap();
+    let restored = Whole { operator: sandbox.operator(&platform).unwrap(), sandbox, platform };
+    assert_eq!(restored.state(&waits, "cancelled").await["code"], "restored");
+    restored.finish().await;
+}
+
 /// Goal: what a backup takes for waiting or under way may have happened since. So after a restore every account is halted
 /// with a reason, what waited is cancelled, closings too, what a terminal had is looked up at the broker, and numbers go
 /// on above all that were given out; nothing goes out before an operator says so, and then what is new does.

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use futures_util::future::{join, join_all};
 use futures_util::{StreamExt as _, stream};
 use serde_json::{Value, json};
+use sqlx::Connection as _;
 use stack::client::Client;
 
 use super::steps::{id, ids, of};
@@ -127,6 +128,51 @@ async fn a_waiting_poll_is_answered_from_another_dispatcher() {
     let handed_out = woken(&there, WAITING, whole.switch("active")).await;
     assert_eq!(ids(&handed_out), [id(&close)]);
     assert!(other.stop().await);
+    whole.finish().await;
+}
+
+/// Waits until a statement like this one waits for a lock.
+async fn waiting_for_a_lock(whole: &Whole, statement: &str) {
+    let waiting = format!(
+        "pg_stat_activity where wait_event_type = 'Lock' and datname = current_database() and query like '{statement}'"
+    );
+    eventually(statement, || async { (whole.count(&waiting).await > 0).then_some(()) }).await;
+}
+
+/// Goal: a claim that waits for its account judges by the time when it has it, so that what expired meanwhile is not handed
+/// out; and however long its writing takes, the terminal's lease ends no later than the server's.
+#[tokio::test]
+async fn a_claim_that_waited_hands_out_by_the_time_that_is_left() {
+    let whole = Whole::start(&[]).await;
+    let clock = &whole.sandbox.clock;
+    whole.stored(json!({"symbol": "EURUSD", "action": "BUY", "volume": 0.1})).await;
+    let lasting = whole.buy("GBPUSD").await;
+    let (mut account, mut signals) = (whole.sandbox.database().await.unwrap(), whole.sandbox.database().await.unwrap());
+    sqlx::raw_sql("begin; select from accounts for no key update").execute(&mut account).await.unwrap();
+    let release = async {
+        waiting_for_a_lock(&whole, "%from accounts%for update%").await;
+        // So that the sweep is not what keeps the one that expires from going out.
+        sqlx::raw_sql("begin; select from signals for update").execute(&mut signals).await.unwrap();
+        clock.advance(time::Duration::seconds(60));
+        sqlx::raw_sql("commit").execute(&mut account).await.unwrap();
+        waiting_for_a_lock(&whole, "%update signals set state = ''processing''%").await;
+        clock.advance(time::Duration::seconds(5));
+        let left_at = clock.now();
+        sqlx::raw_sql("commit").execute(&mut signals).await.unwrap();
+        left_at
+    };
+    let (claimed, left_at) = join(whole.poll("T"), release).await;
+    assert_eq!(ids(&claimed), [id(&lasting)], "the other one expired meanwhile");
+    let ends: time::OffsetDateTime = sqlx::query_scalar("select lease_expires_at from signals where id = $1")
+        .bind(claimed[0]["id"].as_i64())
+        .fetch_one(&mut account)
+        .await
+        .unwrap();
+    let lease = time::Duration::milliseconds(claimed[0]["lease_ms"].as_i64().unwrap());
+    assert!(left_at + lease <= ends, "{lease} from {left_at}, and the server's ends at {ends}");
+    for connection in [account, signals] {
+        connection.close().await.unwrap();
+    }
     whole.finish().await;
 }
 

@@ -3,6 +3,8 @@
 use serde_json::{Value, json};
 use time::{Duration, OffsetDateTime};
 
+use stack::client::cents;
+
 use super::broker::{Broker, envelope, outcome};
 use super::steps::{full, id, open};
 use crate::support::Whole;
@@ -152,6 +154,31 @@ async fn the_terminal_that_goes_on_counts_again_when_the_newer_one_is_silent() {
     assert_eq!(whole.update(report("b", 3, 13_000)).await, "applied");
     whole.assert_parts(&[("A", 13_000, 3_000)]).await;
     broker.close().await;
+    whole.finish_clean().await;
+}
+
+/// Goal: a clock that was ahead for a while leaves no pool behind that stands still until its time has come, and no price that
+/// nobody can date: what is reported after it was put right counts, by the five fields and by another run.
+#[tokio::test]
+async fn a_clock_that_was_ahead_does_not_make_the_pool_stand_still() {
+    let whole = Whole::start(&[]).await;
+    let applied = || async {
+        whole.valued().await;
+        whole.text("select outcome from account_state order by place desc limit 1").await
+    };
+    whole.sandbox.clock.advance(Duration::hours(1));
+    whole.update(full(10_000, 10_000)).await;
+    whole.member("A", 10_000).await;
+    whole.sandbox.clock.advance(-Duration::hours(1));
+    assert_eq!(whole.invest("A", 500).await["status"], "pending", "how old the last report is nobody knows");
+    whole.update(full(11_000, 10_000)).await;
+    assert_eq!(applied().await, "applied");
+    whole.sandbox.clock.advance(Duration::hours(1));
+    whole.update(full(12_000, 10_000)).await;
+    whole.sandbox.clock.advance(-Duration::hours(1));
+    whole.update(with(&full(13_000, 10_000), &json!({"session": "new", "seq": 1}))).await;
+    assert_eq!(applied().await, "applied");
+    assert_eq!(cents(&whole.stats("A").await["profit_loss"]), 3_000);
     whole.finish_clean().await;
 }
 

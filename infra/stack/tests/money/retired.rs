@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use reqwest::Method;
-use serde_json::Value;
+use serde_json::{Value, json};
 use sqlx::Connection as _;
 use stack::client::cents;
 use time::format_description::well_known::Rfc3339;
@@ -95,6 +95,32 @@ fn full_at_3(balance: i128) -> Value {
     let mut body = super::steps::full(balance, 30_000);
     body["login"] = serde_json::json!(3);
     body
+}
+
+/// Goal: months of which rows came before their partition did, this one too, keep no service from starting and nothing else from
+/// going: every figure stays, and the books are proved with the rows that stay in the default partition.
+#[tokio::test]
+async fn a_month_without_a_partition_is_no_outage_and_loses_no_cent() {
+    let whole = Whole::start_in_the_past().await;
+    whole.without_the_months(&[month(2), month(0)]).await;
+    months_of_stories(&whole).await;
+    whole.post(json!({"symbol": "EURUSD", "action": "CLOSE"})).await;
+    let stored = "signal_events_default";
+    eventually("the signal is stored", || async { (whole.count(stored).await > 0).then_some(()) }).await;
+    let before = told(&whole, month(1)).await;
+    let whole = whole.retired(1).await;
+    for (after, before) in told(&whole, month(1)).await.iter().zip(&before) {
+        assert_eq!(after, before);
+    }
+    for table in ["pool_history", "account_state", "signal_events"] {
+        let months = format!("month_partitions('{table}')");
+        assert_eq!(whole.count(&format!("{months} where ends_at > now()")).await, 3, "the months to come are made");
+        assert!(whole.count(&format!("{table}_default")).await > 0);
+    }
+    let old = format!("account_state_default where received_at < '{}'", month(1));
+    assert!(whole.count(&old).await > 0, "what has no month of its own stays");
+    assert_eq!(whole.update(full_at_3(31_500)).await, "applied");
+    whole.finish_clean().await;
 }
 
 /// Goal: what reaches back before what is kept is answered as far as it can be told, or refused with the time from which
