@@ -177,6 +177,39 @@ async fn a_connection_whose_server_is_gone_leaves_its_pool() {
     pool.close().await;
 }
 
+/// Goal: work may take longer than a statement as long as the server answers; where it does not, nothing else that goes on in
+/// the same task counts as an answer.
+#[tokio::test]
+async fn work_is_given_up_when_nothing_comes_of_it_and_not_before() {
+    let limit = Duration::from_secs(1);
+    let pool = common::database::pool(&servers().0, "a test").unwrap();
+    let mut connection = pool.acquire().await.unwrap();
+    let answered = common::database::answered_within(limit, async {
+        for _ in 0..4 {
+            connection.execute("select pg_sleep(0.4)").await?;
+        }
+        Ok(())
+    });
+    answered.await.unwrap();
+    let silent =
+        common::database::answered_within(limit, async { connection.execute("select pg_sleep(15)").await.map(drop) });
+    let ticking = async {
+        let mut ticks = tokio::time::interval(Duration::from_millis(20));
+        loop {
+            ticks.tick().await;
+        }
+    };
+    let began = Instant::now();
+    let outcome = tokio::select! {
+        outcome = silent => outcome,
+        () = ticking => unreachable!("it ticks for ever"),
+    };
+    let late = matches!(outcome, Err(sqlx::Error::Io(error)) if error.kind() == std::io::ErrorKind::TimedOut);
+    assert!(late && began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());
+    connection.detach();
+    pool.close().await;
+}
+
 /// Goal: the server looks after a session's client itself, as the session asked when it connected.
 #[tokio::test]
 async fn a_session_has_the_server_look_whether_its_client_is_there() {
