@@ -1,13 +1,19 @@
 //! PostgreSQL: the pool, the migrations, and the table of keys that every service reads.
 
 use std::collections::HashSet;
+use std::future::poll_fn;
+use std::pin::pin;
 use std::str::FromStr as _;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use futures_util::StreamExt as _;
+use futures_util::stream::FuturesUnordered;
 use sqlx::migrate::{MigrateError, Migrator};
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
 use sqlx::{Connection as _, PgConnection};
 use time::OffsetDateTime;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::auth::{ApiKey, Identity, KeyRing};
@@ -28,8 +34,20 @@ const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(2);
 const IDLE_TRUSTED: Duration = Duration::from_millis(500);
 /// No statement takes longer, nor waits longer for a lock.
 const STATEMENT_TIMEOUT: &str = "20s";
+/// No transaction rests for longer between two statements: its client is gone, and others wait for its rows.
+const IDLE_TIMEOUT: &str = "20s";
+/// A client that is gone without a word holds a connection, and what it locked for long, for no longer than half a minute. Over
+/// a Unix socket, where nobody can be gone like that, the server leaves these alone.
+const TCP: [(&str, &str); 4] = [
+    ("tcp_keepalives_idle", "10s"),
+    ("tcp_keepalives_interval", "5s"),
+    ("tcp_keepalives_count", "4"),
+    ("tcp_user_timeout", "30s"),
+];
 /// A little more than a statement may take.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(25);
+/// The same where a statement may take an hour, to prove the books or to take a month off its table.
+pub const LONG_ANSWER_TIMEOUT: Duration = Duration::from_mins(65);
 /// How often the keys are read again, so that a new or revoked one counts everywhere soon.
 const KEYS_INTERVAL: Duration = Duration::from_millis(1_500);
 
@@ -56,15 +74,23 @@ pub fn problem(error: &sqlx::Error) -> Problem {
     problem.caused_by(error)
 }
 
-/// A pool that connects when it is first used: a service starts while its database is away.
-pub fn pool(url: &str, application: &str) -> Result<PgPool, ConfigError> {
+/// How a session with the database is: it ends what is stuck by itself, on the server, since a client that is gone can't. All
+/// is said when it connects, so it costs no statement a round trip.
+pub fn session(url: &str, application: &str) -> Result<PgConnectOptions, ConfigError> {
     let options = PgConnectOptions::from_str(url)
         .map_err(|error| ConfigError::Bad("DATABASE_URL", error.to_string()))?
         .application_name(application)
         // A statement that takes longer is stuck behind a lock; its caller has given up.
         .options([("statement_timeout", STATEMENT_TIMEOUT), ("lock_timeout", "10s")])
+        .options([("idle_in_transaction_session_timeout", IDLE_TIMEOUT)])
+        .options(TCP)
         // A long statement of one service leaves the other processors to the short ones of all.
         .options([("max_parallel_workers_per_gather", "0"), ("jit", "off")]);
+    Ok(options)
+}
+
+/// A pool that connects when it is first used: a service starts while its database is away.
+pub fn pool(url: &str, application: &str) -> Result<PgPool, ConfigError> {
     // Every connection is tested when it comes back; testing it again at once would be a round trip for nothing.
     let pool = PgPoolOptions::new().test_before_acquire(false).before_acquire(|connection, about| {
         Box::pin(async move {
@@ -74,7 +100,12 @@ pub fn pool(url: &str, application: &str) -> Result<PgPool, ConfigError> {
             Ok(true)
         })
     });
-    Ok(pool.max_connections(CONNECTIONS_MAX).acquire_timeout(ACQUIRE_TIMEOUT).connect_lazy_with(options))
+    // That test has no deadline. One that was left in the middle of a statement has an answer to come, and where none comes it
+    // is closed; where nothing is to come this asks nothing.
+    let pool =
+        pool.after_release(|connection, _| Box::pin(async move { in_time(connection.flush()).await.map(|()| true) }));
+    let pool = pool.max_connections(CONNECTIONS_MAX).acquire_timeout(ACQUIRE_TIMEOUT);
+    Ok(pool.connect_lazy_with(session(url, application)?))
 }
 
 /// Has the use of a part's pool told as it is when the metrics are asked for.
@@ -106,10 +137,39 @@ pub async fn apply_schema(pool: &PgPool) -> Result<(), MigrateError> {
     applied
 }
 
-/// For work that comes again: a server that is gone without a word is given up long before TCP does.
+/// For work that comes again: a server that is gone without a word is given up long before TCP does, which never does where it
+/// only waits for an answer. However long the work, each of its statements is answered in time, with an error at the least.
 pub async fn in_time<T>(work: impl Future<Output = Result<T, sqlx::Error>>) -> Result<T, sqlx::Error> {
-    let late = |_| Err(sqlx::Error::Io(std::io::ErrorKind::TimedOut.into()));
-    tokio::time::timeout(ANSWER_TIMEOUT, work).await.unwrap_or_else(late)
+    answered_within(ANSWER_TIMEOUT, work).await
+}
+
+/// The same where a statement may take so long.
+pub async fn answered_within<T>(
+    limit: Duration,
+    work: impl Future<Output = Result<T, sqlx::Error>>,
+) -> Result<T, sqlx::Error> {
+    let heard = Mutex::new(Instant::now());
+    let last_heard = || *heard.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut work = pin!(work);
+    let work = poll_fn(|context| {
+        *heard.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
+        work.as_mut().poll(context)
+    });
+    // With a waker of its own: what else goes on in this task is no word from the server.
+    let mut work = FuturesUnordered::from_iter([work]);
+    loop {
+        match tokio::time::timeout_at(last_heard() + limit, work.next()).await {
+            Ok(Some(outcome)) => return outcome,
+            Err(_) if last_heard().elapsed() < limit => {}
+            _ => return Err(sqlx::Error::Io(std::io::ErrorKind::TimedOut.into())),
+        }
+    }
+}
+
+/// Lets a transaction rest for as long as it takes: one that holds an advisory lock while another connection works, and
+/// nothing that anybody waits for.
+pub async fn let_rest(db: &mut PgConnection) -> Result<(), sqlx::Error> {
+    sqlx::query!("set local idle_in_transaction_session_timeout = 0").execute(db).await.map(drop)
 }
 
 /// Whether this process's clock is not ahead of the database's by more than a day, for what can't be undone: a wrong clock is

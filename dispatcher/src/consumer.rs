@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use common::database::in_time;
 use common::domain::signal::HEARTBEAT_PRINCIPAL;
 use common::message::{Envelope, SignalAccepted};
 use common::queue::Batch;
@@ -15,13 +16,17 @@ use crate::wake::{Changed, Wakes};
 
 /// Stores a batch. Called again with the same batch if that fails; changes nothing then.
 pub(crate) async fn store(dispatcher: Arc<Dispatcher>, batch: Batch) -> Result<(), sqlx::Error> {
-    match store_all(&dispatcher, &batch).await {
+    in_time(store_or_keep(&dispatcher, &batch)).await
+}
+
+async fn store_or_keep(dispatcher: &Dispatcher, batch: &[Vec<u8>]) -> Result<(), sqlx::Error> {
+    match store_all(dispatcher, batch).await {
         Err(error) if intake::is_refused(&error) => {}
         outcome => return outcome,
     }
     // One message that the database refuses must not hold up the others.
-    for body in batch.iter() {
-        match store_all(&dispatcher, std::slice::from_ref(body)).await {
+    for body in batch {
+        match store_all(dispatcher, std::slice::from_ref(body)).await {
             Err(error) if intake::is_refused(&error) => {
                 let (reason, now) = (error.to_string(), dispatcher.clock.now());
                 intake::dead_letter(&mut *dispatcher.pool.acquire().await?, body, &reason, now).await?;

@@ -101,6 +101,7 @@ async fn work(dispatcher: Arc<Dispatcher>, settings: Settings, consumer: Consume
         store::sweep::make_partitions(&mut transaction, 0).await?;
         transaction.commit().await
     };
+    let prepare = || common::database::in_time(prepare());
     if common::retry::until_ok("database preparation", &stop, prepare).await.is_none() {
         return;
     }

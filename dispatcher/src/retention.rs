@@ -5,7 +5,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use common::database::agrees_on_the_day;
+use common::database::{LONG_ANSWER_TIMEOUT, agrees_on_the_day, answered_within, let_rest};
 use common::retention::cut;
 use time::OffsetDateTime;
 use tokio_util::sync::CancellationToken;
@@ -23,7 +23,8 @@ const GRACE: time::Duration = time::Duration::minutes(1);
 /// Runs until told to stop.
 pub(crate) async fn run(dispatcher: Arc<Dispatcher>, months: u32, stop: CancellationToken) {
     loop {
-        let rest = match once(&dispatcher, cut(dispatcher.clock.now(), months), &stop).await {
+        let walked = once(&dispatcher, cut(dispatcher.clock.now(), months), &stop);
+        let rest = match answered_within(LONG_ANSWER_TIMEOUT, walked).await {
             Ok(true) => INTERVAL,
             Ok(false) => RETRY_INTERVAL,
             Err(error) => {
@@ -64,12 +65,23 @@ async fn once(dispatcher: &Dispatcher, cut: OffsetDateTime, stop: &CancellationT
     if marked > 0 {
         return Ok(false);
     }
-    let mut transaction = dispatcher.pool.begin().await?;
-    if retention::lock(&mut transaction).await? {
-        for month in retention::months_before(&mut transaction, cut).await? {
-            retention::retire(&mut *dispatcher.pool.acquire().await?, &month).await?;
-            tracing::info!(month, "retired");
-        }
+    // Holds the lock for as long as it is there, and nothing else; nobody waits for it.
+    let mut alone = dispatcher.pool.begin().await?;
+    let_rest(&mut alone).await?;
+    let mut retired = Ok(());
+    if retention::lock(&mut alone).await? {
+        retired = retire_before(dispatcher, cut).await;
     }
-    Ok(true)
+    // Also after an error: a transaction that is dropped is ended at some later time.
+    alone.rollback().await?;
+    retired.map(|()| true)
+}
+
+async fn retire_before(dispatcher: &Dispatcher, cut: OffsetDateTime) -> Result<(), sqlx::Error> {
+    let mut db = dispatcher.pool.acquire().await?;
+    for month in retention::months_before(&mut db, cut).await? {
+        retention::retire(&mut db, &month).await?;
+        tracing::info!(month, "retired");
+    }
+    Ok(())
 }

@@ -34,6 +34,10 @@ const PAYLOAD_BYTES_MAX: usize = 7_900;
 const CHANNEL: &str = "dispatcher_wake";
 /// The name of the listening connection, by which dispatchers count each other.
 const LISTENER: &str = "dispatcher listener";
+/// A listening connection is silent for as long as nobody tells anything: after so long it is asked whether it is still there.
+const LISTENER_TRUSTED: Duration = Duration::from_secs(10);
+/// How long it may take to say so, while the server is busy.
+const LISTENER_DEADLINE: Duration = Duration::from_secs(5);
 
 impl Dispatcher {
     /// In the transaction of a change: one message for all its accounts, only where someone listens.
@@ -142,19 +146,36 @@ pub(crate) async fn forget(dispatcher: Arc<Dispatcher>, stop: CancellationToken)
 pub(crate) async fn listen(dispatcher: Arc<Dispatcher>, stop: CancellationToken) {
     let connect = || async {
         let pool = common::database::pool(&dispatcher.database_url, LISTENER).map_err(|error| error.to_string())?;
-        let mut listener = PgListener::connect_with(&pool).await.map_err(|error| error.to_string())?;
-        listener.listen(CHANNEL).await.map_err(|error| error.to_string())?;
-        Ok::<_, String>(listener)
+        let connected = common::database::in_time(async {
+            let mut listener = PgListener::connect_with(&pool).await?;
+            listener.listen(CHANNEL).await?;
+            Ok(listener)
+        });
+        connected.await.map_err(|error| error.to_string())
     };
     while let Some(mut listener) = common::retry::until_ok("listener", &stop, connect).await {
-        loop {
-            let notification = tokio::select! {
-                notification = listener.recv() => notification,
-                () = stop.cancelled() => return,
-            };
-            let Ok(notification) = notification else { break };
-            for account in notification.payload().split_whitespace() {
-                dispatcher.wake.wake(account, Wakes::Changed);
+        tokio::select! {
+            () = pass_on(&dispatcher, &mut listener) => {}
+            () = stop.cancelled() => return,
+        }
+        tracing::warn!("the listening connection is gone, opening another");
+    }
+}
+
+/// Until the connection is gone.
+async fn pass_on(dispatcher: &Dispatcher, listener: &mut PgListener) {
+    loop {
+        match tokio::time::timeout(LISTENER_TRUSTED, listener.recv()).await {
+            Ok(Ok(notification)) => {
+                for account in notification.payload().split_whitespace() {
+                    dispatcher.wake.wake(account, Wakes::Changed);
+                }
+            }
+            Ok(Err(_)) => return,
+            Err(_) => {
+                if !matches!(tokio::time::timeout(LISTENER_DEADLINE, sweep::ask(listener)).await, Ok(Ok(()))) {
+                    return;
+                }
             }
         }
     }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use common::audit::{self, Head};
+use common::database::{LONG_ANSWER_TIMEOUT, answered_within};
 use sqlx::{Connection as _, PgConnection};
 use tokio_util::sync::CancellationToken;
 
@@ -102,7 +103,8 @@ pub(crate) async fn run(distributor: Arc<Distributor>, retention_months: u32, st
 }
 
 async fn checked(distributor: &Distributor) -> Result<Verdict, sqlx::Error> {
-    verify(&mut *distributor.pool.acquire().await?, &[]).await
+    let verified = async { verify(&mut *distributor.pool.acquire().await?, &[]).await };
+    answered_within(LONG_ANSWER_TIMEOUT, verified).await
 }
 
 fn tell(verdict: &Verdict, now: i64) {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::iter;
 use std::sync::Arc;
 
-use common::database::refuses_data;
+use common::database::{in_time, refuses_data};
 use common::message::{AccountUpdated, Envelope};
 use common::queue::Batch;
 
@@ -28,13 +28,17 @@ pub(crate) fn begin() {
 
 /// Applies a batch. Called again with the same batch if that fails; changes nothing then.
 pub(crate) async fn apply(distributor: Arc<Distributor>, batch: Batch) -> Result<(), sqlx::Error> {
-    match apply_all(&distributor, &batch).await {
+    in_time(apply_or_keep(&distributor, &batch)).await
+}
+
+async fn apply_or_keep(distributor: &Distributor, batch: &[Vec<u8>]) -> Result<(), sqlx::Error> {
+    match apply_all(distributor, batch).await {
         Err(error) if refuses_data(&error) => {}
         outcome => return outcome,
     }
     // One message that the database refuses must not hold up the others.
-    for body in batch.iter() {
-        match apply_all(&distributor, std::slice::from_ref(body)).await {
+    for body in batch {
+        match apply_all(distributor, std::slice::from_ref(body)).await {
             Err(error) if refuses_data(&error) => {
                 let (reason, now) = (error.to_string(), distributor.clock.now());
                 state::dead_letter(&mut *distributor.pool.acquire().await?, body, &reason, now).await?;

@@ -91,6 +91,7 @@ async fn work(distributor: Arc<Distributor>, retention_months: u32, consumer: Co
     }
     // Before anything is written: what went elsewhere meanwhile would stay there for good, and no month of it goes.
     let partitions = || async { store::make_partitions(&mut *distributor.pool.acquire().await?, 0).await };
+    let partitions = || common::database::in_time(partitions());
     if common::retry::until_ok("partitions of this month", &stop, partitions).await.is_none() {
         return;
     }

@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use common::database::in_time;
+use sqlx::PgConnection;
 use tokio_util::sync::CancellationToken;
 
 use crate::store::valuation::{self, Standing};
@@ -20,18 +22,17 @@ const PARTITIONS_AHEAD: i32 = 3;
 /// Runs until told to stop.
 pub(crate) async fn run(distributor: Arc<Distributor>, stop: CancellationToken) {
     let mut partitions: Option<Instant> = None;
-    let mut failing = false;
+    let mut failures = Vec::new();
     loop {
         let started = Instant::now();
-        let outcome = once(&distributor, &mut partitions).await;
+        let outcome = in_time(once(&distributor, &mut partitions)).await;
         distributor.database_ready.set(outcome.is_ok());
-        if let Err(error) = &outcome
-            && !failing
-        {
-            tracing::warn!(%error, "the valuation failed, trying again");
+        let failed = outcome.unwrap_or_else(|error| vec![error.to_string()]);
+        let rest = if failed.is_empty() { started.elapsed() * REST_FACTOR } else { LOOK_INTERVAL };
+        if !failed.is_empty() && failed != failures {
+            tracing::warn!(error = failed.join("; "), "the valuation failed, trying again");
         }
-        failing = outcome.is_err();
-        let rest = if failing { LOOK_INTERVAL } else { started.elapsed() * REST_FACTOR };
+        failures = failed;
         tokio::select! {
             () = stop.cancelled() => return,
             () = tokio::time::sleep(rest) => {}
@@ -44,7 +45,8 @@ pub(crate) async fn run(distributor: Arc<Distributor>, stop: CancellationToken) 
     }
 }
 
-async fn once(distributor: &Distributor, partitions: &mut Option<Instant>) -> Result<(), sqlx::Error> {
+/// What the database refused of single pools, which keeps no other from its valuation.
+async fn once(distributor: &Distributor, partitions: &mut Option<Instant>) -> Result<Vec<String>, sqlx::Error> {
     let mut db = distributor.pool.acquire().await?;
     if partitions.is_none_or(|made| made.elapsed() > PARTITIONS_INTERVAL) {
         // A backup holds the tables, say. The next hour will do: this month's are there since the start.
@@ -57,16 +59,26 @@ async fn once(distributor: &Distributor, partitions: &mut Option<Instant>) -> Re
     for standing in valuation::standings(&mut db).await? {
         tell(&standing);
     }
+    let mut failed = Vec::new();
     for account in valuation::outdated(&mut db).await? {
-        let started = Instant::now();
-        let valuation = valuation::compute(&mut db, &account, distributor.clock.now()).await?;
-        valuation::store(&mut db, &account, &valuation, distributor.clock.now()).await?;
-        metrics::histogram!("pipeline_valuation_seconds").record(started.elapsed());
-        if valuation.imbalance != 0 {
-            tracing::error!(account, cents = valuation.imbalance, "the members' units are not the pool's");
+        match value(distributor, &mut db, &account).await {
+            // Its answer, so the next one has an answer too.
+            Err(error @ sqlx::Error::Database(_)) => failed.push(format!("account {account}: {error}")),
+            outcome => outcome?,
         }
-        metrics::gauge!("pipeline_pool_imbalance", "account" => account).set(crate::money(valuation.imbalance));
     }
+    Ok(failed)
+}
+
+async fn value(distributor: &Distributor, db: &mut PgConnection, account: &str) -> Result<(), sqlx::Error> {
+    let started = Instant::now();
+    let valuation = valuation::compute(db, account, distributor.clock.now()).await?;
+    valuation::store(db, account, &valuation, distributor.clock.now()).await?;
+    metrics::histogram!("pipeline_valuation_seconds").record(started.elapsed());
+    if valuation.imbalance != 0 {
+        tracing::error!(account, cents = valuation.imbalance, "the members' units are not the pool's");
+    }
+    metrics::gauge!("pipeline_pool_imbalance", "account" => account.to_owned()).set(crate::money(valuation.imbalance));
     Ok(())
 }
 

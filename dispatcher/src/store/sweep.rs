@@ -1,6 +1,10 @@
 //! What time does to signals. Each statement changes only rows that are still as they were.
+//!
+//! Invariant: it waits for nobody's row. One that somebody holds is left to the next look, which is at hand: so a transaction
+//! that is stuck keeps its own rows back and no others, and none can be locked out by a look that is locked out by it.
 
 use sqlx::PgConnection;
+use sqlx::postgres::PgListener;
 use time::OffsetDateTime;
 
 use crate::life::UNCONFIRMED;
@@ -15,9 +19,12 @@ pub(crate) async fn expire(
 ) -> Result<Vec<Changed>, sqlx::Error> {
     sqlx::query_as!(
         Changed,
-        r#"with ended as (
+        r#"with due as (
+             select signal_id from signals where state = 'pending' and expires_at <= $1 for no key update skip locked
+         ), ended as (
              update signals set state = 'expired', code = $2, message = $3, finished_at = $1
-             where state = 'pending' and expires_at <= $1 returning signal_id, account, state, attempt, code, received_at, principal
+             where signal_id = any(array(select signal_id from due))
+             returning signal_id, account, state, attempt, code, received_at, principal
          ), logged as (
              insert into signal_events (signal_id, at, state, attempt, code, message)
              select signal_id, $1, state, attempt, $2, $3 from ended
@@ -39,7 +46,11 @@ pub(crate) async fn end_lives_of_the_future(
     now: OffsetDateTime,
 ) -> Result<(), sqlx::Error> {
     sqlx::query!(
-        "update signals set expires_at = $2 where state = 'pending' and expires_at > $2 and stored_at > $1",
+        "with due as (
+             select signal_id from signals where state = 'pending' and expires_at > $2 and stored_at > $1
+             for no key update skip locked
+         )
+         update signals set expires_at = $2 where signal_id = any(array(select signal_id from due))",
         future,
         now
     )
@@ -52,13 +63,16 @@ pub(crate) async fn end_lives_of_the_future(
 pub(crate) async fn lapse(db: &mut PgConnection, now: OffsetDateTime) -> Result<Vec<Changed>, sqlx::Error> {
     sqlx::query_as!(
         Changed,
-        r#"with lapsed as (
+        r#"with due as (
+             select signal_id from signals where state = 'processing' and lease_expires_at <= $1
+             for no key update skip locked
+         ), lapsed as (
              update signals set lease_expires_at = null,
                  state = case principal when ':heartbeat' then 'failed' else 'unknown' end,
                  finished_at = case principal when ':heartbeat' then $1::timestamptz end, code = 'lease_expired',
                  message = case principal when ':heartbeat' then 'the terminal did not confirm in time'
                      else 'the terminal did not confirm in time; it may or may not have sent the order' end
-             where state = 'processing' and lease_expires_at <= $1
+             where signal_id = any(array(select signal_id from due))
              returning signal_id, account, state, attempt, code, message, received_at, principal
          ), logged as (
              insert into signal_events (signal_id, at, state, attempt, code, message)
@@ -76,10 +90,14 @@ pub(crate) async fn lapse(db: &mut PgConnection, now: OffsetDateTime) -> Result<
 pub(crate) async fn give_up(db: &mut PgConnection, now: OffsetDateTime) -> Result<Vec<Changed>, sqlx::Error> {
     sqlx::query_as!(
         Changed,
-        r#"with ended as (
+        r#"with due as (
+             select signal_id from signals
+             where state = 'unknown' and claim_protocol < 2 and coalesce(expires_at, claimed_at) <= $2
+             for no key update skip locked
+         ), ended as (
              update signals set state = 'failed', code = 'unconfirmed', finished_at = $1,
                  message = 'a terminal of the first protocol took it and never confirmed'
-             where state = 'unknown' and claim_protocol < 2 and coalesce(expires_at, claimed_at) <= $2
+             where signal_id = any(array(select signal_id from due))
              returning signal_id, account, state, attempt, code, message, received_at, principal
          ), logged as (
              insert into signal_events (signal_id, at, state, attempt, code, message)
@@ -102,11 +120,15 @@ pub(crate) async fn reject_too_old(
 ) -> Result<Vec<Changed>, sqlx::Error> {
     sqlx::query_as!(
         Changed,
-        r#"with ended as (
-             update signals set state = 'rejected', code = 'terminal_too_old', finished_at = $1,
-                 message = 'the account''s terminal takes market orders only; update its Expert Advisor'
+        r#"with due as (
+             select signal_id from signals
              where state = 'pending' and account = any($2)
                and not (action in ('BUY', 'SELL') and order_type = 'market' and risk_percent is null)
+             for no key update skip locked
+         ), ended as (
+             update signals set state = 'rejected', code = 'terminal_too_old', finished_at = $1,
+                 message = 'the account''s terminal takes market orders only; update its Expert Advisor'
+             where signal_id = any(array(select signal_id from due))
              returning signal_id, account, state, attempt, code, message, received_at, principal
          ), logged as (
              insert into signal_events (signal_id, at, state, attempt, code, message)
@@ -128,11 +150,15 @@ pub(crate) async fn reject_switched_off(
 ) -> Result<Vec<Changed>, sqlx::Error> {
     sqlx::query_as!(
         Changed,
-        r#"with ended as (
+        r#"with due as (
+             select s.signal_id from signals s join accounts a using (account)
+             where a.mode <> 'active' and s.state = 'pending' and s.action in ('BUY', 'SELL')
+             for no key update of s skip locked
+         ), ended as (
              update signals s set state = 'rejected', code = 'account_' || a.mode, finished_at = $1,
                  message = 'the account is ' || a.mode || ': no openings'
              from accounts a
-             where a.account = s.account and a.mode <> 'active' and s.state = 'pending' and s.action in ('BUY', 'SELL')
+             where a.account = s.account and s.signal_id = any(array(select signal_id from due))
              returning s.signal_id, s.account, s.state, s.attempt, s.code, s.message, s.received_at, s.principal
          ), logged as (
              insert into signal_events (signal_id, at, state, attempt, code, message)
@@ -236,4 +262,9 @@ pub(crate) async fn forget_heartbeats(
     .execute(db)
     .await
     .map(drop)
+}
+
+/// Asks whether the connection on which this dispatcher listens is still there.
+pub(crate) async fn ask(listener: &mut PgListener) -> Result<(), sqlx::Error> {
+    sqlx::query("select").execute(listener).await.map(drop)
 }

@@ -8,7 +8,7 @@ mod crash;
 mod fault;
 mod load;
 mod program;
-mod proxy;
+pub mod proxy;
 mod report;
 mod stage;
 mod store;

@@ -24,6 +24,7 @@ mod money {
     mod rewritten;
     mod statement;
     mod steps;
+    mod valued;
     mod vectors;
     mod wiped;
 }

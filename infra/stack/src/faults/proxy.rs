@@ -1,4 +1,4 @@
-//! A line between two parts that can be cut, slowed, halved and reset.
+//! A line between two parts that can be cut, slowed, halved and reset, and whose connections can be lost without a word.
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -14,7 +14,7 @@ use tokio::task::JoinHandle;
 
 /// What a line does with what is sent over it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Line {
+pub enum Line {
     /// Passes it on.
     Whole,
     /// Ends all connections, and every new one at once.
@@ -40,34 +40,44 @@ impl std::fmt::Display for Line {
 }
 
 /// Listens for one side and connects to the other; of several it takes turns, and leaves out who does not listen.
-pub(super) struct Proxy {
-    pub(super) address: SocketAddr,
+pub struct Proxy {
+    /// Where it listens.
+    pub address: SocketAddr,
     line: watch::Sender<Line>,
+    lost: watch::Sender<()>,
     accepting: JoinHandle<()>,
 }
 
 impl Proxy {
-    pub(super) async fn start(others: Vec<SocketAddr>) -> io::Result<Self> {
+    /// A line that is whole, to whoever of these listens.
+    pub async fn start(others: Vec<SocketAddr>) -> io::Result<Self> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
         let address = listener.local_addr()?;
-        let (line, seen) = watch::channel(Line::Whole);
+        let ((line, seen), (lost, losses)) = (watch::channel(Line::Whole), watch::channel(()));
         let (others, turn) = (Arc::new(others), Arc::new(AtomicUsize::new(0)));
         let accepting = tokio::spawn(async move {
             loop {
                 let Ok((stream, _)) = listener.accept().await else { continue };
                 let (others, first) = (others.clone(), turn.fetch_add(1, Ordering::Relaxed));
-                let line = seen.clone();
+                let (line, lost) = (seen.clone(), losses.clone());
                 tokio::spawn(async move {
-                    let ended = connect(stream, &others, first, line).await;
+                    let ended = connect(stream, &others, first, line, lost).await;
                     tracing::debug!(?ended, "a connection ended");
                 });
             }
         });
-        Ok(Self { address, line, accepting })
+        Ok(Self { address, line, lost, accepting })
     }
 
-    pub(super) fn set(&self, line: Line) {
+    /// Makes the line so, for the connections that there are and for new ones.
+    pub fn set(&self, line: Line) {
         self.line.send_replace(line);
+    }
+
+    /// Loses the connections that there are, as if the host at either end had gone and another had its address: nothing comes
+    /// of them any more, no end and no reset, and new ones are well.
+    pub fn lose_connections(&self) {
+        self.lost.send_replace(());
     }
 }
 
@@ -82,7 +92,9 @@ async fn connect(
     others: &[SocketAddr],
     first: usize,
     mut line: watch::Receiver<Line>,
+    mut lost: watch::Receiver<()>,
 ) -> io::Result<()> {
+    lost.mark_unchanged();
     if *line.borrow_and_update() == Line::Cut {
         return Ok(());
     }
@@ -99,12 +111,18 @@ async fn connect(
     let ended = {
         let ((from_one, to_one), (from_other, to_other)) = (one.split(), other.split());
         tokio::select! {
-            ended = pass(from_one, to_other, line.clone(), false) => ended,
-            ended = pass(from_other, to_one, line.clone(), true) => ended,
+            ended = pass(from_one, to_other, line.clone(), false) => Some(ended),
+            ended = pass(from_other, to_one, line.clone(), true) => Some(ended),
             broken = line.wait_for(|line| matches!(line, Line::Cut | Line::Reset)) => {
-                broken.map(drop).map_err(io::Error::other)
+                Some(broken.map(drop).map_err(io::Error::other))
             }
+            _ = lost.changed() => None,
         }
+    };
+    let Some(ended) = ended else {
+        // Both ends stay open, until the proxy itself is gone.
+        while lost.changed().await.is_ok() {}
+        return Ok(());
     };
     if *line.borrow() == Line::Reset {
         one.set_zero_linger()?;
@@ -163,7 +181,7 @@ mod tests {
 
     /// Goal: each state of a line does what it says, and is over when the line is whole again.
     #[tokio::test]
-    async fn a_line_can_be_slowed_halved_reset_and_cut() {
+    async fn a_line_can_be_slowed_halved_reset_and_cut_and_its_connections_lost() {
         let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap().local_addr().unwrap();
         let proxy = Proxy::start(vec![free, echo().await]).await.unwrap();
         let mut stream = TcpStream::connect(proxy.address).await.unwrap();
@@ -186,5 +204,10 @@ mod tests {
         proxy.set(Line::Whole);
         let mut stream = TcpStream::connect(proxy.address).await.unwrap();
         assert_eq!(ask(&mut stream).await.unwrap(), b'?');
+        proxy.lose_connections();
+        let mut other = TcpStream::connect(proxy.address).await.unwrap();
+        assert_eq!(ask(&mut other).await.unwrap(), b'?', "a new one is well");
+        let answer = tokio::time::timeout(Duration::from_millis(300), ask(&mut stream)).await;
+        assert!(answer.is_err(), "no answer, and no end: {answer:?}");
     }
 }
