@@ -16,7 +16,12 @@ use crate::wake::{Changed, Wakes};
 
 /// Stores a batch. Called again with the same batch if that fails; changes nothing then.
 pub(crate) async fn store(dispatcher: Arc<Dispatcher>, batch: Batch) -> Result<(), sqlx::Error> {
-    in_time(store_or_keep(&dispatcher, &batch)).await
+    let outcome = in_time(store_or_keep(&dispatcher, &batch)).await;
+    if outcome.as_ref().is_err_and(intake::is_number_taken) {
+        // The next try draws above all that are taken.
+        in_time(dispatcher.raise_numbers()).await?;
+    }
+    outcome
 }
 
 async fn store_or_keep(dispatcher: &Dispatcher, batch: &[Vec<u8>]) -> Result<(), sqlx::Error> {

@@ -83,6 +83,15 @@ pub fn start(settings: &Settings, clock: &Clock, lifecycle: &Lifecycle) -> Resul
     Ok(Part { name: NAME, routes, ready: vec![publishing, consuming, database_ready] })
 }
 
+impl Dispatcher {
+    /// Draws numbers above all that are taken from now on. By itself: nobody else stores meanwhile.
+    async fn raise_numbers(&self) -> Result<(), sqlx::Error> {
+        let mut transaction = self.pool.begin().await?;
+        store::intake::raise_sequence(&mut transaction, self.clock.now(), 0).await?;
+        transaction.commit().await
+    }
+}
+
 /// Prepares the database, then consumes, sweeps and listens until told to stop.
 async fn work(dispatcher: Arc<Dispatcher>, settings: Settings, consumer: Consumer, lifecycle: Lifecycle) {
     let stop = lifecycle.stop().clone();
@@ -91,17 +100,14 @@ async fn work(dispatcher: Arc<Dispatcher>, settings: Settings, consumer: Consume
         return;
     }
     let prepare = || async {
-        let mut transaction = dispatcher.pool.begin().await?;
-        store::intake::raise_sequence(&mut transaction, dispatcher.clock.now(), 0).await?;
-        // By itself: nobody else stores meanwhile.
-        transaction.commit().await?;
+        dispatcher.raise_numbers().await?;
         let mut transaction = dispatcher.pool.begin().await?;
         store::keys::register(&mut transaction, &settings.keys, dispatcher.clock.now()).await?;
         // Before anything is written: what went elsewhere meanwhile would stay there for good, and no month of it goes.
         store::sweep::make_partitions(&mut transaction, 0).await?;
         transaction.commit().await
     };
-    let prepare = || common::database::in_time(prepare());
+    let prepare = || Box::pin(common::database::in_time(prepare()));
     if common::retry::until_ok("database preparation", &stop, prepare).await.is_none() {
         return;
     }

@@ -163,7 +163,7 @@ impl Last {
 const SILENCE: Duration = Duration::minutes(1);
 
 /// How far the clocks of two services may be apart.
-const AHEAD_MAX: Duration = Duration::minutes(1);
+pub(crate) const AHEAD_MAX: Duration = Duration::minutes(1);
 
 /// Every reason to ignore a report, that of one whose figures no account can have included.
 pub const REASONS_TO_IGNORE: [&str; 9] = [

@@ -1,5 +1,6 @@
 //! Values members' parts after the pools moved: the latest level wins, and it takes a tenth of the time at most.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -27,7 +28,10 @@ pub(crate) async fn run(distributor: Arc<Distributor>, stop: CancellationToken) 
         let started = Instant::now();
         let outcome = in_time(once(&distributor, &mut partitions)).await;
         distributor.database_ready.set(outcome.is_ok());
-        let failed = outcome.unwrap_or_else(|error| vec![error.to_string()]);
+        let failed: Vec<String> = match outcome {
+            Ok(failed) => failed.into_iter().map(|(account, error)| format!("account {account}: {error}")).collect(),
+            Err(error) => vec![error.to_string()],
+        };
         let rest = if failed.is_empty() { started.elapsed() * REST_FACTOR } else { LOOK_INTERVAL };
         if !failed.is_empty() && failed != failures {
             tracing::warn!(error = failed.join("; "), "the valuation failed, trying again");
@@ -45,8 +49,11 @@ pub(crate) async fn run(distributor: Arc<Distributor>, stop: CancellationToken) 
     }
 }
 
-/// What the database refused of single pools, which keeps no other from its valuation.
-async fn once(distributor: &Distributor, partitions: &mut Option<Instant>) -> Result<Vec<String>, sqlx::Error> {
+/// What the database refused of single pools, which keeps no other from its valuation, by account.
+async fn once(
+    distributor: &Distributor,
+    partitions: &mut Option<Instant>,
+) -> Result<BTreeMap<String, sqlx::Error>, sqlx::Error> {
     let mut db = distributor.pool.acquire().await?;
     if partitions.is_none_or(|made| made.elapsed() > PARTITIONS_INTERVAL) {
         // A backup holds the tables, say. The next hour will do: this month's are there since the start.
@@ -56,16 +63,19 @@ async fn once(distributor: &Distributor, partitions: &mut Option<Instant>) -> Re
         *partitions = Some(Instant::now());
     }
     // Of all, also of those that another distributor moves: what stands still is seen by what this says again.
-    for standing in valuation::standings(&mut db).await? {
-        tell(&standing);
-    }
-    let mut failed = Vec::new();
+    let standings = valuation::standings(&mut db).await?;
+    standings.iter().for_each(tell);
+    let mut failed = BTreeMap::new();
     for account in valuation::outdated(&mut db).await? {
         match value(distributor, &mut db, &account).await {
             // Its answer, so the next one has an answer too.
-            Err(error @ sqlx::Error::Database(_)) => failed.push(format!("account {account}: {error}")),
+            Err(error @ sqlx::Error::Database(_)) => drop(failed.insert(account, error)),
             outcome => outcome?,
         }
+    }
+    for Standing { account, .. } in standings {
+        let is_refused = failed.contains_key(&account);
+        metrics::gauge!("pipeline_pool_valuation_failed", "account" => account).set(f64::from(is_refused));
     }
     Ok(failed)
 }

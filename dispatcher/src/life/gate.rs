@@ -168,7 +168,8 @@ pub fn gate(order: &Order, account: &Account, now: OffsetDateTime) -> Option<Rea
 fn symbol_refused(order: &Order, rules: &Rules) -> Option<Reason> {
     let (allowed, symbol) = (rules.symbols_allowed.as_ref()?, rules.platform_symbol(order.symbol.as_ref()?));
     let message = || format!("{symbol} is none of the {} symbols allowed", allowed.len());
-    (!allowed.contains(symbol)).then(|| Reason::new("symbol_not_allowed", message()))
+    let is_allowed = allowed.iter().any(|name| rules.platform_symbol(name) == symbol);
+    (!is_allowed).then(|| Reason::new("symbol_not_allowed", message()))
 }
 
 fn volume_refused(order: &Order, rules: &Rules) -> Option<Reason> {

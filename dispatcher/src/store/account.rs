@@ -10,7 +10,7 @@ use time::{Date, OffsetDateTime};
 
 use super::corrupt;
 use crate::life::gate::{Account, Day, Rules, State, day};
-use crate::life::{PROTOCOL, TERMINAL_GONE};
+use crate::life::{AHEAD_MAX, PROTOCOL, TERMINAL_GONE};
 
 /// A row of `accounts`, as it is.
 pub(crate) struct AccountRow {
@@ -208,7 +208,8 @@ pub(crate) async fn set_state(db: &mut PgConnection, account: &str, state: &Stat
     .map(drop)
 }
 
-/// The most installations of an account's terminal that are remembered; a key's holder can make up any number.
+/// The most installations of an account's terminal that are remembered; a key's holder can make up any number. Those that were
+/// seen in the future, by a clock that was put right since, are forgotten.
 const TERMINALS_MAX: i64 = 100;
 
 /// Remembers that an installation of the terminal asked for work; of too many, the one that was not seen for longest is
@@ -231,10 +232,11 @@ pub(crate) async fn touch_terminal(
     .execute(&mut *db)
     .await?;
     sqlx::query!(
-        "delete from terminals where account = $1 and terminal in
-             (select terminal from terminals where account = $1 order by last_poll_at desc, terminal offset $2)",
+        "delete from terminals where account = $1 and (last_poll_at > $3 or terminal in
+             (select terminal from terminals where account = $1 order by last_poll_at desc, terminal offset $2))",
         account,
-        TERMINALS_MAX
+        TERMINALS_MAX,
+        now + AHEAD_MAX
     )
     .execute(db)
     .await

@@ -36,6 +36,8 @@ pub(crate) async fn raise_sequence(
     const EPOCH_2020: i64 = 1_577_836_800;
     const NUMBERS_PER_SECOND: i64 = 100;
     let least = (now.unix_timestamp() - EPOCH_2020).max(1) * NUMBERS_PER_SECOND;
+    // Whoever writes queues up behind this, so it does not wait for long; its caller tries again.
+    sqlx::query!("set local lock_timeout = '500ms'").execute(&mut *db).await?;
     sqlx::query!("lock table signals in share row exclusive mode").execute(&mut *db).await?;
     sqlx::query_scalar!(
         "select setval('signal_ids', greatest($1::bigint, (select last_value from signal_ids), (select max(id) from signals)) + $2)",
@@ -47,10 +49,14 @@ pub(crate) async fn raise_sequence(
     .map(drop)
 }
 
-/// Whether the database refuses these signals themselves. A number that is taken is not theirs: the next try draws another.
+/// Whether the database refuses these signals themselves. A number that is taken is not theirs.
 pub(crate) fn is_refused(error: &sqlx::Error) -> bool {
-    let constraint = error.as_database_error().and_then(|error| error.constraint());
-    refuses_data(error) && constraint != Some("signals_id_key")
+    refuses_data(error) && !is_number_taken(error)
+}
+
+/// Whether a number was drawn that a signal has already.
+pub(crate) fn is_number_taken(error: &sqlx::Error) -> bool {
+    error.as_database_error().and_then(sqlx::error::DatabaseError::constraint) == Some("signals_id_key")
 }
 
 /// Stores a message that can't be read.

@@ -7,7 +7,7 @@ use sqlx::PgConnection;
 use sqlx::postgres::PgListener;
 use time::OffsetDateTime;
 
-use crate::life::UNCONFIRMED;
+use crate::life::{BACK_MAX, LEASE, UNCONFIRMED};
 use crate::story::Changed;
 
 /// Pending signals whose life is over: `expired`.
@@ -59,12 +59,14 @@ pub(crate) async fn end_lives_of_the_future(
     .map(drop)
 }
 
-/// Claims whose lease ran out: `unknown`. A heartbeat has failed: it traded nothing, so there is nothing to look up.
+/// Claims whose lease ran out, or is longer than any that this clock gives, by one that was ahead: `unknown`. A heartbeat has
+/// failed: it traded nothing, so there is nothing to look up.
 pub(crate) async fn lapse(db: &mut PgConnection, now: OffsetDateTime) -> Result<Vec<Changed>, sqlx::Error> {
     sqlx::query_as!(
         Changed,
         r#"with due as (
-             select signal_id from signals where state = 'processing' and lease_expires_at <= $1
+             select signal_id from signals
+             where state = 'processing' and (lease_expires_at <= $1 or lease_expires_at > $2)
              for no key update skip locked
          ), lapsed as (
              update signals set lease_expires_at = null,
@@ -80,7 +82,8 @@ pub(crate) async fn lapse(db: &mut PgConnection, now: OffsetDateTime) -> Result<
          )
          select signal_id as "signal_id!", account as "account!", state as "state!", attempt as "attempt!", code,
                 received_at as "received_at!", principal as "principal!" from lapsed"#,
-        now
+        now,
+        now + LEASE + BACK_MAX
     )
     .fetch_all(db)
     .await

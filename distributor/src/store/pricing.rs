@@ -12,6 +12,7 @@ use super::movement::{Kind, Refusal, ask};
 use super::pools::Done;
 use super::{PoolState, cents, numeric, units};
 use crate::pool::{PoolError, remaining_investment};
+use crate::report::AHEAD_MAX;
 
 /// A movement that waits for its price.
 pub(crate) struct Pending {
@@ -25,9 +26,11 @@ pub(crate) struct Pending {
 }
 
 impl Pending {
-    /// Whether this was recorded after a report that was received then, or may have been.
-    fn follows(&self, received_at: OffsetDateTime) -> bool {
-        self.recorded_at.max(self.last_received_at.unwrap_or(self.recorded_at)) >= received_at
+    /// Whether this was recorded after a report that was received then, or may have been. A time from the future was by a clock
+    /// that was put right since, and says nothing.
+    fn follows(&self, received_at: OffsetDateTime, now: OffsetDateTime) -> bool {
+        let known = [Some(self.recorded_at), self.last_received_at].into_iter().flatten();
+        known.filter(|at| *at - now <= AHEAD_MAX).any(|at| at >= received_at)
     }
 }
 
@@ -71,7 +74,7 @@ pub(crate) async fn price(
 ) -> Result<(), sqlx::Error> {
     let mut left = Vec::with_capacity(waiting.len());
     for movement in waiting.drain(..) {
-        if movement.follows(received_at) {
+        if movement.follows(received_at, now) {
             left.push(movement);
             continue;
         }

@@ -118,8 +118,12 @@ fn each_refusal_has_its_code_and_its_numbers() {
             assert_eq!(reason(account, action, Some("11")), None, "{code} stops no {action:?}");
         }
     }
-    limited.rules.symbols_allowed = Some(["EURUSD".parse().unwrap()].into());
-    assert_eq!(reason(&limited, Sell, Some("10")), None);
+    // By the platform's name, or by the broker's.
+    limited.rules.symbol_map = [("EURUSD".parse().unwrap(), "EURUSD.a".parse().unwrap())].into();
+    for name in ["EURUSD", "EURUSD.a"] {
+        limited.rules.symbols_allowed = Some([name.parse().unwrap()].into());
+        assert_eq!(reason(&limited, Sell, Some("10")), None, "{name}");
+    }
 }
 
 #[test]

@@ -130,6 +130,23 @@ async fn an_opening_does_not_outlive_a_clock_that_is_put_back() {
     whole.finish().await;
 }
 
+/// Goal: nor does a clock that is put back keep a claim alive, behind which closings would wait: its outcome is unknown, and a
+/// closing goes out and tells of it; an installation that was seen by that clock is forgotten.
+#[tokio::test]
+async fn a_claim_does_not_outlive_a_clock_that_is_put_back() {
+    let whole = Whole::start(&[]).await;
+    let claimed = whole.claimed("EURUSD").await;
+    let closing = whole.stored(json!({"symbol": "EURUSD", "action": "CLOSE"})).await;
+    assert!(whole.poll("T").await.is_empty(), "the opening is in hand");
+    whole.sandbox.clock.advance(-Duration::hours(1));
+    assert_eq!(whole.state(id(&claimed), "unknown").await["code"], "lease_expired");
+    let handed_out = whole.poll("U").await;
+    assert_eq!(ids(&handed_out), [id(&closing)]);
+    assert_eq!(handed_out[0]["after"], json!([claimed["id"]]));
+    assert_eq!(whole.count("terminals").await, 1);
+    whole.finish().await;
+}
+
 /// Goal: a signal from an ingest whose clock is ahead lives as long as any other.
 #[tokio::test]
 async fn a_clock_of_ingest_that_is_ahead_gives_no_longer_life() {

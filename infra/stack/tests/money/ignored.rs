@@ -169,10 +169,13 @@ async fn a_clock_that_was_ahead_does_not_make_the_pool_stand_still() {
     whole.sandbox.clock.advance(Duration::hours(1));
     whole.update(full(10_000, 10_000)).await;
     whole.member("A", 10_000).await;
-    whole.sandbox.clock.advance(-Duration::hours(1));
+    whole.sandbox.clock.advance(Duration::minutes(2));
+    assert_eq!(whole.invest("A", 700).await["status"], "pending", "the last report is old");
+    whole.sandbox.clock.advance(-Duration::minutes(62));
     assert_eq!(whole.invest("A", 500).await["status"], "pending", "how old the last report is nobody knows");
     whole.update(full(11_000, 10_000)).await;
     assert_eq!(applied().await, "applied");
+    assert_eq!(cents(&whole.stats("A").await["pending"]), 0, "both have their price");
     whole.sandbox.clock.advance(Duration::hours(1));
     whole.update(full(12_000, 10_000)).await;
     whole.sandbox.clock.advance(-Duration::hours(1));

@@ -35,9 +35,19 @@ async fn an_account_that_cant_be_valued_keeps_no_other_from_it() {
     })
     .await;
     assert_eq!(whole.count(&format!("{outdated} = 'aside'")).await, 1);
+    let told = async |failed: u8| {
+        let line = format!("pipeline_pool_valuation_failed{{account=\"aside\"}} {failed}");
+        eventually(&line, || async {
+            let text = reqwest::get(&whole.platform.metrics).await.ok()?.text().await.ok()?;
+            text.lines().any(|told| told == line).then_some(())
+        })
+        .await;
+    };
+    told(1).await;
     let (ready, _) = whole.operator.send(Method::GET, "/readyz", None).await.unwrap();
     assert_eq!(ready.as_u16(), 200);
     db.execute("update holdings set units = units / 1e15 where account = 'aside'").await.unwrap();
     whole.valued().await;
+    told(0).await;
     whole.finish().await;
 }

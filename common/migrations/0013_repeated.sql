@@ -1,14 +1,4 @@
--- What is repeated is done once, what is rare is found among very many, and what a client makes up does not pile up. The
--- large tables come first, so that the locks of the others are short.
-
--- Closings that were handed out: whether one came after a signal that is to be handed out again.
-create index signals_handed_closings on signals (account, id)
-    where action in ('CLOSE', 'CLOSE_ALL') and state in ('processing', 'unknown', 'executed', 'failed');
-
--- Trades as they are listed: the newest of an account, of a status, of both.
-create index trades_account on trades (account, trade_id);
-create index trades_status on trades (status, trade_id);
-create index trades_account_status on trades (account, status, trade_id);
+-- What is repeated is done once, and what a client makes up does not pile up.
 
 -- The request that added a member, so that its repetition under the same key adds nobody and moves nothing: who sent it, its
 -- key, and a UUIDv5 of what it asked for. Written by the distributor.
