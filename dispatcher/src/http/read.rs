@@ -33,6 +33,7 @@ pub(crate) struct Listing {
     state: Option<String>,
     /// A trade's status.
     status: Option<String>,
+    /// By the platform's name, under which signals and trades are kept.
     symbol: Option<String>,
     /// Only rows with a smaller number (`id` of signals, `trade_id` of trades).
     before: Option<i64>,
