@@ -13,7 +13,8 @@ use serde_json::{Value, json};
 use sqlx::AssertSqlSafe;
 use stack::client::Client;
 use stack::sandbox::Sandbox;
-use support::{Whole, eventually, free_port, servers};
+use support::port::free_port;
+use support::{Whole, eventually, servers};
 
 const CONFIRMED_AT: &str = r#"pipeline_heartbeat_timestamp_seconds{account="main"}"#;
 /// How often accounts are sent one, as rarely as it can be set: a test moves the clock for the next.

@@ -12,7 +12,8 @@ use rustix::process::Signal;
 use serde_json::{Value, json};
 use stack::client::Client;
 use stack::sandbox::Sandbox;
-use support::{eventually, free_port, servers};
+use support::port::free_port;
+use support::{eventually, servers};
 
 const READY: Duration = Duration::from_secs(30);
 /// What must stand in no log.

@@ -1,5 +1,8 @@
 //! A bridge in a folder of its own with a Wine prefix, and waiting for a condition.
 
+#[path = "../../../infra/stack/tests/support/port.rs"]
+pub(crate) mod port;
+
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
@@ -56,7 +59,7 @@ impl Bridge {
     /// Starts one whose terminal works.
     pub(crate) async fn start(options: Options<'_>) -> Self {
         let folder = own_folder();
-        let ports = [(); 4].map(|()| free_port());
+        let ports = [(); 4].map(|()| port::free_port());
         if options.installed {
             copy_prefix(&folder.join("data/wine")).await;
             let mode = folder.join("data/wine").join(TERMINAL_FOLDER).join("standin-mode.txt");
@@ -261,15 +264,4 @@ fn own_folder() -> PathBuf {
     let folder = std::env::temp_dir().join(name);
     std::fs::create_dir_all(&folder).expect("a folder");
     folder
-}
-
-/// A port that nobody else is given as long as this process lives: a socket has it and does not listen. Servers that take
-/// such a port, as all do here, can listen on it, again and again.
-pub(crate) fn free_port() -> u16 {
-    let holder = tokio::net::TcpSocket::new_v4().expect("a socket");
-    holder.set_reuseaddr(true).expect("an option");
-    holder.bind(([127, 0, 0, 1], 0).into()).expect("a port");
-    let port = holder.local_addr().expect("an address").port();
-    std::mem::forget(holder);
-    port
 }

@@ -13,7 +13,8 @@ use stack::sandbox::{Sandbox, lift_limits};
 use tokio::process::{Child, Command};
 
 use super::desk::{Desk, Ea, program};
-use crate::support::{eventually, free_port, servers};
+use crate::support::port::free_port;
+use crate::support::{eventually, servers};
 
 /// Signals of one symbol wait for each other: enough symbols keep everybody busy.
 const SYMBOLS: usize = 20;

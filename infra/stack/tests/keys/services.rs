@@ -11,7 +11,8 @@ use stack::sandbox::Sandbox;
 
 use super::steps::{SERVICES, ask, id, lets_in, text};
 use crate::private::{Program, Scratch, within};
-use crate::support::{Whole, free_port, servers};
+use crate::support::port::free_port;
+use crate::support::{Whole, servers};
 
 /// How soon a new or revoked key counts everywhere.
 const SOON: Duration = Duration::from_secs(2);

@@ -7,7 +7,8 @@ use reqwest::StatusCode;
 use serde_json::{Value, json};
 use time::Duration;
 
-use crate::support::{Whole, eventually, free_port};
+use crate::support::port::free_port;
+use crate::support::{Whole, eventually};
 
 /// How long one of the signals waits for its terminal.
 pub(super) const WAIT: Duration = Duration::seconds(5);

@@ -14,7 +14,8 @@ use tokio_util::sync::CancellationToken;
 use super::broker::{Broker, envelope};
 use super::steps::{assert_clean, five, full};
 use crate::private::{Program, Scratch};
-use crate::support::{DEADLINE, Whole, eventually, free_port};
+use crate::support::port::free_port;
+use crate::support::{DEADLINE, Whole, eventually};
 
 /// A process with all services at this address, that has started: what one before it had under way is over by then.
 async fn serve(scratch: &Scratch, sandbox: &Sandbox, address: SocketAddr) -> Program {

@@ -13,7 +13,8 @@ use serde_json::{Value, json};
 use time::OffsetDateTime;
 use tokio::process::{Child, Command};
 
-use crate::support::{eventually, free_port};
+use crate::support::eventually;
+use crate::support::port::free_port;
 
 /// How often it looks, and how far the points of a graph are apart.
 const INTERVAL: Duration = Duration::from_millis(500);

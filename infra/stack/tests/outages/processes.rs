@@ -19,7 +19,8 @@ use tokio_util::sync::CancellationToken;
 use super::steps::{BACK, ENDED};
 use crate::load::{Load, SYMBOLS, account_for};
 use crate::private::{Program, Scratch, fills, within};
-use crate::support::{self, free_port};
+use crate::support;
+use crate::support::port::free_port;
 
 /// A process with all services, on a port that stays the same over its lives.
 fn serve(scratch: &Scratch, sandbox: &Sandbox, address: SocketAddr) -> Program {

@@ -1,6 +1,8 @@
 //! What the tests of the whole platform share: a sandbox on the servers of the test run, and waiting for a condition.
 #![allow(dead_code, unreachable_pub, reason = "each test binary uses a part")]
 
+pub mod port;
+
 use std::future::Future;
 use std::time::{Duration, Instant};
 
@@ -92,17 +94,6 @@ impl Whole {
             "net_deposits": net_deposits, "currency": "USD", "login": 1});
         self.operator.post("/api/account/update", &body).await.expect("taken")
     }
-}
-
-/// A port that nobody else is given as long as this process lives: a socket has it and does not listen. Servers that take
-/// such a port, as all do here, can listen on it, again and again.
-pub fn free_port() -> u16 {
-    let holder = tokio::net::TcpSocket::new_v4().expect("a socket");
-    holder.set_reuseaddr(true).expect("an option");
-    holder.bind(([127, 0, 0, 1], 0).into()).expect("a port");
-    let port = holder.local_addr().expect("an address").port();
-    std::mem::forget(holder);
-    port
 }
 
 /// Waits for a condition; panics with `what` when it does not come true within [`DEADLINE`].
