@@ -48,6 +48,9 @@ const TCP: [(&str, &str); 4] = [
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(25);
 /// The same where a statement may take an hour, to prove the books or to take a month off its table.
 pub const LONG_ANSWER_TIMEOUT: Duration = Duration::from_mins(65);
+/// No connection lives longer. A statement that one prepared before a migration changed its table fails there for good ("cached
+/// plan must not change result type"), so this is how long that may last.
+const LIFETIME_MAX: Duration = Duration::from_mins(1);
 /// How often the keys are read again, so that a new or revoked one counts everywhere soon.
 const KEYS_INTERVAL: Duration = Duration::from_millis(1_500);
 
@@ -104,7 +107,7 @@ pub fn pool(url: &str, application: &str) -> Result<PgPool, ConfigError> {
     // is closed; where nothing is to come this asks nothing.
     let pool =
         pool.after_release(|connection, _| Box::pin(async move { in_time(connection.flush()).await.map(|()| true) }));
-    let pool = pool.max_connections(CONNECTIONS_MAX).acquire_timeout(ACQUIRE_TIMEOUT);
+    let pool = pool.max_connections(CONNECTIONS_MAX).acquire_timeout(ACQUIRE_TIMEOUT).max_lifetime(LIFETIME_MAX);
     Ok(pool.connect_lazy_with(session(url, application)?))
 }
 
